@@ -1,0 +1,1 @@
+"""Facts about graphs and kernels: analyses change nothing."""

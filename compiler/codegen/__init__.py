@@ -1,0 +1,1 @@
+"""LLVM text from loop kernels: target description, emitter, vector math, matrix kernels."""

@@ -1,0 +1,112 @@
+"""What the generated code may use: a target is a feature map and a vector width, never a CPU name."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+
+from kgraph.config import settings
+from kgraph.errors import ArgumentError
+
+# The features that decide which code is generated; everything else the host has is passed to LLVM unchanged.
+_V3 = "+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"
+_V4 = _V3 + ",+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of machine that code is generated for.
+
+    Attributes:
+        isa: "avx512", "avx2", "sse2" or "neon"; chooses tiles and vector width.
+        triple: LLVM target triple.
+        features: LLVM feature string, such as "+avx2,+fma".
+        vector_bits: width of one vector register.
+        registers: number of vector registers.
+        masked: masked loads and stores of 32- and 64-bit lanes are single instructions.
+    """
+
+    isa: str
+    triple: str
+    features: str
+    vector_bits: int
+    registers: int
+    masked: bool
+
+    def lanes(self, bits: int) -> int:
+        """Lanes of `bits` bits that fit one vector register."""
+        return self.vector_bits // bits
+
+    @property
+    def is_x86(self) -> bool:
+        """Whether this is an x86-64 machine."""
+        return self.triple.startswith("x86_64")
+
+    def function_attributes(self) -> str:
+        """Attributes that every generated function carries.
+
+        LLVM prefers 256-bit vectors on many AVX-512 machines; the attribute asks for the full width.
+        """
+        width = f'"prefer-vector-width"="{self.vector_bits}" "min-legal-vector-width"="{self.vector_bits}"'
+        return f"nounwind {width}" if self.is_x86 else "nounwind"
+
+    def machine(self) -> llvm.TargetMachine:
+        """A new LLVM target machine for this target (codegen level 3, small code model, position independent)."""
+        _initialize_llvm()
+        cpu = "x86-64" if self.is_x86 else "generic"
+        return llvm.Target.from_triple(self.triple).create_target_machine(
+            cpu=cpu, features=self.features, opt=3, reloc="pic", codemodel="small"
+        )
+
+
+@functools.cache
+def _initialize_llvm() -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+
+
+def named(name: str) -> Target:
+    """The target called `name`: x86-64, x86-64-v3, x86-64-v4, aarch64 or host."""
+    if name == "host":
+        return host()
+    linux = "x86_64-unknown-linux-gnu"
+    known = {
+        "x86-64": Target("sse2", linux, "+sse2", 128, 16, False),
+        "x86-64-v3": Target("avx2", linux, _V3, 256, 16, True),
+        "x86-64-v4": Target("avx512", linux, _V4, 512, 32, True),
+        "aarch64": Target("neon", "aarch64-unknown-linux-gnu", "+neon", 128, 32, False),
+    }
+    if name not in known:
+        raise ArgumentError(
+            "KGRAPH_TARGET_CPU", expected="one of host, " + ", ".join(known), received=repr(name)
+        )
+    return known[name]
+
+
+def host() -> Target:
+    """The machine this process runs on, from its feature map.
+
+    The CPU's name is not used: virtual machines report names whose features they do not have.
+    """
+    triple = llvm.get_process_triple()
+    features = llvm.get_host_cpu_features()
+    on = ",".join(f"+{name}" for name, present in sorted(features.items()) if present)
+    if triple.startswith(("aarch64", "arm64")):
+        return Target("neon", triple, on, 128, 32, False)
+    if all(features.get(f) for f in ("avx512f", "avx512bw", "avx512dq", "avx512vl")):
+        return Target("avx512", triple, on, 512, 32, True)
+    if features.get("avx2") and features.get("fma"):
+        return Target("avx2", triple, on, 256, 16, True)
+    return Target("sse2", triple, on, 128, 16, False)
+
+
+@functools.cache
+def _cached(name: str) -> Target:
+    return named(name)
+
+
+def current() -> Target:
+    """The target that `KGRAPH_TARGET_CPU` names; the host if unset."""
+    return _cached(settings().target_cpu)

@@ -1,0 +1,1 @@
+"""Passes over loop kernels, one a file."""

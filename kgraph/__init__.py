@@ -1,0 +1,1 @@
+"""kgraph: Keras-style models, compiled."""

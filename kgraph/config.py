@@ -1,0 +1,111 @@
+"""Settings of the process: the only reader of KGRAPH_* environment variables."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from kgraph.errors import ArgumentError
+
+EXECUTIONS = ("native", "interpreter")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a user can set for the whole process.
+
+    Attributes:
+        execution: how models run: "native" or "interpreter" (`KGRAPH_EXECUTION`).
+        target_cpu: what code is generated for: host, x86-64, x86-64-v3, x86-64-v4, aarch64 (`KGRAPH_TARGET_CPU`).
+        dump: folder that receives every stage and pass of every compilation; empty for none (`KGRAPH_DUMP`).
+        verify: check the graph after every pass (`KGRAPH_VERIFY=1`; always on in the tests).
+        floatx: element type of new layers, "float32" or "float64".
+        epsilon: the small number Keras calls epsilon; clips probabilities in losses.
+    """
+
+    execution: str = "native"
+    target_cpu: str = "host"
+    dump: str = ""
+    verify: bool = False
+    floatx: str = "float32"
+    epsilon: float = 1e-7
+
+    def __post_init__(self) -> None:
+        if self.execution not in EXECUTIONS:
+            raise ArgumentError("execution", expected=" or ".join(EXECUTIONS), received=repr(self.execution))
+        if self.floatx not in ("float32", "float64"):
+            raise ArgumentError("floatx", expected="'float32' or 'float64'", received=repr(self.floatx))
+
+
+def _from_environment() -> Settings:
+    env = os.environ
+    return Settings(
+        execution=env.get("KGRAPH_EXECUTION") or "native",
+        target_cpu=env.get("KGRAPH_TARGET_CPU") or "host",
+        dump=env.get("KGRAPH_DUMP", ""),
+        verify=env.get("KGRAPH_VERIFY", "") not in ("", "0"),
+    )
+
+
+_settings: ContextVar[Settings | None] = ContextVar("kgraph_settings", default=None)
+_process = _from_environment()
+_compilations = itertools.count(1)
+_compiled = 0
+
+
+def settings() -> Settings:
+    """The settings in force here."""
+    return _settings.get() or _process
+
+
+@contextlib.contextmanager
+def override(**changes: object) -> Iterator[Settings]:
+    """Change settings inside a `with` block, for this thread only.
+
+    >>> with override(floatx="float64"):
+    ...     settings().floatx
+    'float64'
+    """
+    token = _settings.set(dataclasses.replace(settings(), **changes))  # type: ignore[arg-type]
+    try:
+        yield settings()
+    finally:
+        _settings.reset(token)
+
+
+def floatx() -> str:
+    """Element type of new layers and of data that arrive as floats."""
+    return settings().floatx
+
+
+def set_floatx(value: str) -> None:
+    """Set the element type of new layers: "float32" or "float64"."""
+    global _process
+    _process = dataclasses.replace(_process, floatx=value)
+
+
+def epsilon() -> float:
+    """The small number that clips probabilities in losses."""
+    return settings().epsilon
+
+
+def set_epsilon(value: float) -> None:
+    """Set the small number that clips probabilities in losses."""
+    global _process
+    _process = dataclasses.replace(_process, epsilon=float(value))
+
+
+def compilation_count() -> int:
+    """How many programs this process has compiled to native code so far."""
+    return _compiled
+
+
+def count_compilation() -> None:
+    """Note one more compiled program."""
+    global _compiled
+    _compiled = next(_compilations)
