@@ -1,0 +1,1 @@
+"""Data of the compiler: types, graphs, loop kernels, artifacts, and their text."""

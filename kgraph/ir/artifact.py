@@ -1,0 +1,106 @@
+"""What the compiler hands to the runtime; nothing else crosses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from kgraph.ir.dims import Dim, evaluate
+from kgraph.ir.types import TensorType
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a buffer lives.
+
+    Attributes:
+        name: unique in the plan.
+        type: element type and shape.
+        kind: "input" n, "output" n, "constant" n, or "slot" n of the arena; `index` is that n.
+            An input that is a state is updated in place.
+    """
+
+    name: str
+    type: TensorType
+    kind: Literal["input", "output", "constant", "slot"]
+    index: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A piece of the arena that several buffers use one after another; as large as the largest of them."""
+
+    nbytes: tuple[Dim, ...]
+
+    def size(self, sizes: Mapping[str, int]) -> int:
+        """Bytes needed where each size name has the value in `sizes`."""
+        return max(evaluate(n, sizes) for n in self.nbytes)
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """One call of a kernel with the places (positions in the plan) that its buffers are bound to.
+
+    `reads` and `writes` are the positions of the places it reads and writes.
+    """
+
+    kernel: str
+    args: tuple[int, ...]
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Every buffer of a program, and the slots of the arena; sizes are polynomials, so one plan serves all shapes."""
+
+    places: tuple[Place, ...]
+    slots: tuple[Slot, ...]
+    calls: tuple[KernelCall, ...]
+
+    ALIGNMENT = 64  # a cache line: no two buffers share one, and aligned vector loads never fault
+
+    def layout(self, sizes: Mapping[str, int]) -> tuple[list[int], int]:
+        """Offset of each slot, and bytes of the whole arena, for given sizes."""
+        offsets, end = [], 0
+        for slot in self.slots:
+            offsets.append(end)
+            end += -(-max(slot.size(sizes), 1) // self.ALIGNMENT) * self.ALIGNMENT
+        return offsets, end
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """A compiled program.
+
+    The entry point is ``void entry(void **table, const int64_t *sizes)``: `table` holds one pointer per place of the
+    plan, `sizes` the symbolic sizes in the order of `size_names`.
+
+    Attributes:
+        name: what it is, for messages and dumps.
+        inputs: types of the inputs, in order; the last `states` of them are states.
+        outputs: types of the outputs that are not states.
+        states: number of states; each is updated in place.
+        size_names: symbolic sizes, in the order of the second argument of the entry point.
+        constants: arrays of the "constant" places.
+        plan: places, slots and calls.
+        entry: symbol of the entry point.
+        object_code: relocatable object file.
+        target: triple and features it was made for.
+        kernels: number of kernels after fusion.
+    """
+
+    name: str
+    inputs: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+    states: int
+    size_names: tuple[str, ...]
+    constants: tuple[npt.NDArray[Any], ...]
+    plan: MemoryPlan
+    entry: str
+    object_code: bytes
+    target: str
+    kernels: int

@@ -1,0 +1,131 @@
+"""The second level of the IR: loop nests over buffers, as data.
+
+    kernel  := Kernel(name, buffers, sizes, body)
+    stmt    := For | Let | Init | Accumulate | Store | Contract
+    index   := a polynomial over loop variables and sizes (`kgraph.ir.dims`)
+
+Meaning, in one paragraph: `For` runs its body for var = 0 .. extent-1. `Let` names a value; `Init` starts a mutable
+local, `Accumulate` combines a value into it. A loop of kind "vector" runs several neighbouring iterations at once:
+its body may hold Lets, Stores, Inits with their Accumulates, and serial loops, and may accumulate into locals started
+outside it, in an order fixed by the target's vector width. Iterations of a vector or parallel loop do not depend on
+each other but for that. `Contract` is a whole matrix product on packed register tiles: for every row < m and
+col < n it computes acc = sum over p < k of a[row, p] * b[p, col] and then runs its body once with `acc` a local.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from kgraph.ir.dims import Dim
+from kgraph.ir.dtypes import DType
+from kgraph.ir.scalar import Buffer, Expr
+
+LoopKind: TypeAlias = Literal["serial", "parallel", "vector", "unroll"]
+Combine: TypeAlias = Literal["add", "mul", "max", "min", "or", "and"]
+
+
+@dataclass(frozen=True, eq=False)
+class For:
+    """Run `body` for `var` = 0 .. `extent` - 1."""
+
+    var: str
+    extent: Dim
+    kind: LoopKind
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Let:
+    """Name a value until the end of the enclosing body."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True, eq=False)
+class Init:
+    """Start a mutable local with a value."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True, eq=False)
+class Accumulate:
+    """Combine a value into a mutable local: name = name <combine> value."""
+
+    name: str
+    combine: Combine
+    value: Expr
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """Write one element of a buffer."""
+
+    buffer: Buffer
+    index: tuple[Dim, ...]
+    value: Expr
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """One matrix operand: the last two axes of `buffer` at `batch` (indices of the axes before them).
+
+    `transposed` means that the buffer holds the transpose of the operand.
+    """
+
+    buffer: Buffer
+    batch: tuple[Dim, ...]
+    transposed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Contract:
+    """Matrix product with an epilogue; see the module's docstring.
+
+    Attributes:
+        row, col: loop variables of the body.
+        m, n, k: sizes.
+        a, b: operands of shapes (m, k) and (k, n).
+        acc: name of the local that holds the finished sum in the body.
+        scratch: private memory for packed operands.
+        body: runs once for each (row, col); Lets and Stores only.
+    """
+
+    row: str
+    col: str
+    m: Dim
+    n: Dim
+    k: Dim
+    a: Matrix
+    b: Matrix
+    acc: str
+    scratch: Buffer
+    body: tuple[Stmt, ...]
+
+    @property
+    def dtype(self) -> DType:
+        """Element type of the accumulator."""
+        return self.a.buffer.dtype
+
+
+Stmt: TypeAlias = "For | Let | Init | Accumulate | Store | Contract"
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A function over buffers and sizes.
+
+    Attributes:
+        name: symbol of the generated function.
+        buffers: parameters, in order.
+        sizes: names of the symbolic sizes it needs, in order.
+        body: statements.
+    """
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    sizes: tuple[str, ...]
+    body: tuple[Stmt, ...]

@@ -1,0 +1,230 @@
+"""What an op is: one object with its shape rule, reference, gradient, lowering and samples."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from kgraph.errors import GraphError
+from kgraph.ir.dims import Dim
+from kgraph.ir.dtypes import DType
+from kgraph.ir.loops import Stmt
+from kgraph.ir.scalar import Buffer, Expr
+from kgraph.ir.types import TensorType
+
+Array: TypeAlias = "npt.NDArray[Any]"
+# int, float, bool, str, DType, DimExpr, Array, Graph, or a tuple of those.
+Attr: TypeAlias = Any
+Attrs: TypeAlias = Mapping[str, Attr]
+Types: TypeAlias = "Sequence[TensorType]"
+
+
+class Emitter(Protocol):
+    """What gradient rules and composites build nodes with; `GraphBuilder` implements it."""
+
+    def emit(self, op: str | OpDef, *args: Any, **attrs: Attr) -> Any:
+        """Add a node; its one result, or the tuple of its results."""
+
+    def constant(self, value: Any, dtype: DType | None = None) -> Any:
+        """A constant tensor."""
+
+    def type_of(self, value: Any) -> TensorType:
+        """Type of a value."""
+
+
+_emitter: ContextVar[Emitter | None] = ContextVar("kgraph_emitter", default=None)
+
+
+def current_emitter() -> Emitter:
+    """The builder in force; an error outside tracing."""
+    emitter = _emitter.get()
+    if emitter is None:
+        raise GraphError("operation on a symbolic tensor outside tracing", fix="Use the tensor inside a layer's call")
+    return emitter
+
+
+@contextmanager
+def emitting(emitter: Emitter) -> Iterator[None]:
+    """Make `emitter` the builder in force inside the block."""
+    token = _emitter.set(emitter)
+    try:
+        yield
+    finally:
+        _emitter.reset(token)
+
+
+class Trait(enum.Flag):
+    """Properties of an op that passes ask for."""
+
+    NONE = 0
+    ELEMENTWISE = enum.auto()  # every result element depends on the operands' elements at the same index only
+    COMMUTATIVE = enum.auto()
+    REDUCTION = enum.auto()
+    STRUCTURAL = enum.auto()  # made or expanded by a pass; has no gradient, samples or lowering of its own
+
+
+@dataclass(frozen=True)
+class NoGrad:
+    """States why an op has no gradient."""
+
+    why: str
+
+
+class LoopContext(Protocol):
+    """What a `Loops` or `Pointwise` lowering sees of its node; the fuser may put other nodes behind it."""
+
+    in_types: tuple[TensorType, ...]
+    out_types: tuple[TensorType, ...]
+
+    def read(self, operand: int, index: Sequence[Dim]) -> Expr:
+        """The element of an operand at `index`: a load, or what a fused producer computes there."""
+
+    def write(self, result: int, index: Sequence[Dim], value: Expr) -> tuple[Stmt, ...]:
+        """Statements that hand over an element of a result: fused consumers, and a store where it is needed."""
+
+    def matrix(self, operand: int) -> Buffer:
+        """The buffer of an operand that must be in memory (operands of a matrix product)."""
+
+    def scratch(self, kind: str, dtype: DType, *sizes: Dim) -> Buffer:
+        """Private memory that code generation asks for, for `kind` "matmul" with sizes m, n, k."""
+
+    def fresh(self, hint: str) -> str:
+        """A name not used in this kernel, for a loop variable or local."""
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """Lowering of an elementwise op: `fn(*operands, **attrs)` gives the expression of one element."""
+
+    fn: Callable[..., Expr]
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """Lowering of an op whose element at `index` is an expression of operands at any index.
+
+    `fn(context, index, **attrs)`: views, broadcasts, generators.
+    """
+
+    fn: Callable[..., Expr]
+
+
+@dataclass(frozen=True)
+class Loops:
+    """Lowering to a loop nest of its own: `build(context, **attrs)` gives the statements.
+
+    Attributes:
+        build: the rule; reads operands with `context.read`, hands results to `context.write`.
+        reads_once: each element of each operand is read at most once, so that costly producers may be fused in.
+        in_memory: operand positions that must be buffers (no producer may be fused in).
+    """
+
+    build: Callable[..., tuple[Stmt, ...]]
+    reads_once: bool = True
+    in_memory: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Alias:
+    """The result is the operand's memory under another shape."""
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """The op is replaced by the pass of that name before lowering."""
+
+    by: str
+
+
+Lowering: TypeAlias = "Scalar | Pointwise | Loops | Alias | Expanded"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A valid call: arrays (or TensorTypes to fill with random numbers by the caller) and attributes."""
+
+    args: tuple[Array, ...]
+    attrs: Attrs = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BadCall:
+    """A wrong call and words that its error must contain."""
+
+    types: tuple[TensorType, ...]
+    attrs: Attrs
+    words: str
+
+
+InferRule: TypeAlias = "Callable[[Types, Attrs], TensorType | tuple[TensorType, ...]]"
+GradRule: TypeAlias = "Callable[..., Sequence[Any]]"
+
+
+@dataclass(frozen=True, eq=False)
+class OpDef:
+    """One op: every rule about it in one object. All ops are pure.
+
+    Attributes:
+        name: as in IR text.
+        doc: what it computes; the docstring of the reference.
+        reference: NumPy meaning, `reference(*arrays, **attrs)`; symbolic sizes in attrs arrive as integers.
+        infer: `infer(types, attrs)` gives the result type, or a tuple of them; raises ShapeError or DTypeError.
+        grad: `grad(dy, y, *inputs, **attrs)` gives a cotangent (or None) per input; with several results, `dy` and
+            `y` are tuples and entries of `dy` may be None.
+        lower: how it becomes loops.
+        samples: `samples(rng)` gives valid calls, for the tests every op gets.
+        errors: wrong calls and the words they must raise.
+        traits: properties for passes.
+        source: formula, paper or NumPy function.
+    """
+
+    name: str
+    doc: str
+    reference: Callable[..., Any]
+    infer: InferRule
+    grad: GradRule | NoGrad
+    lower: Lowering
+    samples: Callable[[np.random.Generator], Iterable[Sample]]
+    errors: tuple[BadCall, ...] = ()
+    traits: Trait = Trait.NONE
+    source: str = ""
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __call__(self, *args: Any, **attrs: Attr) -> Any:
+        """Add a node to the graph being built."""
+        return current_emitter().emit(self, *args, **attrs)
+
+    def result_types(self, types: Types, attrs: Attrs) -> tuple[TensorType, ...]:
+        """Types of all results of a call."""
+        out = self.infer(types, attrs)
+        return out if isinstance(out, tuple) else (out,)
+
+
+def primitive(
+    *,
+    infer: InferRule,
+    grad: GradRule | NoGrad,
+    lower: Lowering,
+    samples: Callable[[np.random.Generator], Iterable[Sample]],
+    errors: Sequence[BadCall] = (),
+    traits: Trait = Trait.NONE,
+    source: str = "",
+    name: str = "",
+) -> Callable[[Callable[..., Any]], OpDef]:
+    """Make an op of a NumPy function: the body is the reference, the docstring the documentation."""
+
+    def make(reference: Callable[..., Any]) -> OpDef:
+        op_name = name or reference.__name__.rstrip("_")
+        doc = (reference.__doc__ or "").strip()
+        return OpDef(op_name, doc, reference, infer, grad, lower, samples, tuple(errors), traits, source)
+
+    return make
