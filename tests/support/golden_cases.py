@@ -33,8 +33,8 @@ class LayerCase:
 
     def indexed(self, prefix: str) -> dict[int, np.ndarray]:
         """The arrays named `prefix` and a number, by number, in rising order."""
-        numbers = sorted(int(k[len(prefix) :]) for k in self.arrays if k.startswith(prefix) and k[len(prefix) :].isdigit())
-        return {n: self.arrays[f"{prefix}{n}"] for n in numbers}
+        ends = [key.removeprefix(prefix) for key in self.arrays if key.startswith(prefix)]
+        return {n: self.arrays[f"{prefix}{n}"] for n in sorted(int(end) for end in ends if end.isdigit())}
 
     @property
     def modes(self) -> list[str]:
