@@ -144,7 +144,7 @@ PLANTED = [
     (imports_of_the_root, {"kgraph/a.py": "from kgraph import layers", "kgraph/layers/__init__.py": ""}, "full module"),
     (imports_of_the_root, {"kgraph/trace.py": "import kgraph"}, "full module"),
     (imports_of_the_root, {"kgraph/layers/core.py": "from .base import Layer"}, "full module"),
-    (circles, {"kgraph/ir/a.py": "import kgraph.ir.b", "kgraph/ir/b.py": "from kgraph.ir import a"}, "ir.a, kgraph.ir.b"),
+    (circles, {"kgraph/ir/a.py": "import kgraph.ir.b", "kgraph/ir/b.py": "from kgraph.ir import a"}, "a, kgraph.ir.b"),
     (
         circles,
         {
