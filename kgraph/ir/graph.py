@@ -116,16 +116,19 @@ class GraphBuilder:
     def emit(self, op: str | OpDef, *args: Any, **attrs: Attr) -> Any:
         """Add a node; gives its one result, or the tuple of its results. Checks operands and infers types."""
         opdef = self._lookup(op) if isinstance(op, str) else op
-        for position, value in enumerate(args):
-            if not isinstance(value, Value):
-                raise GraphError(f"{opdef.name}, operand {position}", expected="a symbolic tensor", received=repr(value)[:60])
-            if value not in self._known:
-                raise GraphError(f"{opdef.name}, operand {position}", expected="a tensor of this graph",
-                                 received=f"{value!r} of another graph")  # fmt: skip
-        types = opdef.result_types([v.type for v in args], attrs)
-        node = Node(opdef, tuple(args), tuple(Value(t) for t in types), attrs, current_location())
+        values = tuple(self.lift(value, f"{opdef.name}, operand {n}") for n, value in enumerate(args))
+        types = opdef.result_types([v.type for v in values], attrs)
+        node = Node(opdef, values, tuple(Value(t) for t in types), attrs, current_location())
         self.append(node)
         return node.outputs[0] if len(node.outputs) == 1 else node.outputs
+
+    def lift(self, value: Any, what: str = "operand") -> Value:
+        """The value of this graph that `value` stands for; an error names the operand `what`."""
+        if not isinstance(value, Value):
+            raise GraphError(what, expected="a symbolic tensor", received=f"{value!r:.60}")
+        if value not in self._known:
+            raise GraphError(what, expected="a tensor of this graph", received=f"{value!r} of another graph")
+        return value
 
     def append(self, node: Node) -> None:
         """Add a finished node, as passes do that keep most of a graph."""
@@ -144,9 +147,9 @@ class GraphBuilder:
         assert isinstance(result, Value)
         return result
 
-    def type_of(self, value: Value) -> TensorType:
+    def type_of(self, value: Any) -> TensorType:
         """Type of a value."""
-        return value.type
+        return self.lift(value).type
 
     def producer(self, value: Value) -> Node | None:
         """The node that made `value`; None for graph inputs."""

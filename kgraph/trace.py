@@ -1,0 +1,114 @@
+"""Running user code on symbolic tensors: a trace is a graph builder that also knows variables and randomness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kgraph.errors import GraphError
+from kgraph.ir.graph import Graph, GraphBuilder, Value
+from kgraph.ir.opdef import current_emitter
+from kgraph.ir.types import TensorType
+from kgraph.ops import REGISTRY
+from kgraph.variable import Variable
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A traced program: a graph whose last inputs and outputs are variables.
+
+    Attributes:
+        graph: inputs are the arguments, then the variables; outputs are the results, then the variables' new values.
+        variables: in the order of those inputs; unchanged ones come back as they went in.
+        arguments: how each argument is called in error messages, such as "x" or "y['cls']".
+        results: name of each result.
+    """
+
+    graph: Graph
+    variables: tuple[Variable, ...]
+    arguments: tuple[str, ...]
+    results: tuple[str, ...]
+
+
+class Trace(GraphBuilder):
+    """Builds the graph of a program while user code runs on its values.
+
+    Args:
+        name: of the graph, such as "train".
+        training: what layers get as `training` unless they are told otherwise.
+        random_state: u32[2] variable (seed, step) that dropout draws from; None if the program must be deterministic.
+    """
+
+    def __init__(self, name: str, training: bool = False, random_state: Variable | None = None) -> None:
+        super().__init__(name, REGISTRY)
+        self.training = training
+        self._random_state = random_state
+        self._streams = 0
+        self._arguments: list[tuple[str, Value]] = []
+        self._inputs_of: dict[Variable, Value] = {}
+        self._latest: dict[Variable, Value] = {}
+
+    def argument(self, type: TensorType, name: str) -> Value:
+        """A new argument; `name` is how messages call it."""
+        value = self.input(type, name if name.isidentifier() else "")
+        self._arguments.append((name, value))
+        return value
+
+    def lift(self, value: Any, what: str = "operand") -> Value:
+        """Variables stand for their latest value in this program."""
+        if isinstance(value, Variable):
+            return self.read(value)
+        return super().lift(value, what)
+
+    def read(self, variable: Variable) -> Value:
+        """The latest value of a variable in this program."""
+        if variable not in self._latest:
+            value = self.input(variable.type, variable.path.replace("/", "_"))
+            self._inputs_of[variable] = self._latest[variable] = value
+        return self._latest[variable]
+
+    def assign(self, variable: Variable, value: Any) -> None:
+        """Give a variable a new value, of its own type, at the end of the program."""
+        self.read(variable)
+        new = self.lift(value)
+        if new.type != variable.type:
+            raise GraphError(f"variable '{variable.path}'", expected=str(variable.type), received=str(new.type))
+        self._latest[variable] = new
+
+    def random_key(self) -> Value:
+        """A u32[2] key for one random op: differs between calls in a program and between runs of the program."""
+        if self._random_state is None:
+            raise GraphError(f"program '{self.name}'", expected="no random ops outside training")
+        start = self.read(self._random_state)
+        if self._streams == 0:
+            self.assign(self._random_state, start + self.constant([0, 1], start.dtype))
+        self._streams += 1
+        key = self.emit("fold_in", self._inputs_of[self._random_state], data=self._streams)
+        assert isinstance(key, Value)
+        return key
+
+    def program(self, results: Sequence[tuple[str, Value]]) -> Program:
+        """The finished program with these (name, value) results."""
+        variables = tuple(self._inputs_of)
+        inputs = [v for _, v in self._arguments] + [self._inputs_of[v] for v in variables]
+        outputs = [self.lift(value, name) for name, value in results] + [self._latest[v] for v in variables]
+        graph = Graph(self.name, tuple(inputs), tuple(self.nodes), tuple(outputs))
+        return Program(graph, variables, tuple(n for n, _ in self._arguments), tuple(n for n, _ in results))
+
+
+def current_trace() -> Trace:
+    """The trace in force; an error outside tracing."""
+    emitter = current_emitter()
+    if not isinstance(emitter, Trace):
+        raise GraphError("layer call", expected="to run inside a program being traced")
+    return emitter
+
+
+def gradients(y: Any, variables: Sequence[Any]) -> list[Any]:
+    """Symbolic gradients of the scalar `y` with respect to variables or values of the program being traced."""
+    trace = current_trace()
+    if not variables:
+        return []
+    out = trace.emit("gradient", y, *variables)
+    return list(out) if isinstance(out, tuple) else [out]

@@ -1,0 +1,77 @@
+"""A variable: an array that programs read, and update in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgraph.errors import ShapeError
+from kgraph.ir.dtypes import DType, dtype_of
+from kgraph.ir.operators import Operators
+from kgraph.ir.types import TensorType
+
+
+class Variable(Operators):
+    """A weight, optimizer slot, metric state or random state.
+
+    The array stays at one address for the variable's life, so that compiled programs can keep its pointer:
+    `assign` copies.
+
+    Args:
+        value: first value; copied.
+        name: last part of the path, such as "kernel".
+        trainable: whether gradients update it.
+        path: full path, such as "sequential/dense/kernel"; the name if empty.
+
+    >>> v = Variable(np.zeros((2, 3), "float32"), "kernel")
+    >>> v.shape, v.dtype
+    ((2, 3), 'float32')
+    """
+
+    def __init__(self, value: npt.ArrayLike, name: str = "variable", trainable: bool = True, path: str = "") -> None:
+        self._array = np.array(value, order="C", copy=True)
+        dtype_of(self._array.dtype)
+        self.name = name
+        self.trainable = trainable
+        self.path = path or name
+
+    @property
+    def array(self) -> npt.NDArray[Any]:
+        """The memory itself; programs update it in place."""
+        return self._array
+
+    @property
+    def type(self) -> TensorType:
+        """Element type and shape."""
+        return TensorType(dtype_of(self._array.dtype), self._array.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self._array.shape
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of the element type."""
+        return self._array.dtype.name
+
+    @property
+    def ir_dtype(self) -> DType:
+        """Element type in the IR."""
+        return dtype_of(self._array.dtype)
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """A copy of the value."""
+        return self._array.copy()
+
+    def assign(self, value: npt.ArrayLike) -> None:
+        """Copy `value` into the variable; its shape must be the variable's."""
+        new = np.asarray(value)
+        if new.shape != self._array.shape:
+            raise ShapeError(f"variable '{self.path}'", expected=str(self._array.shape), received=str(new.shape))
+        self._array[...] = new
+
+    def __repr__(self) -> str:
+        return f"<Variable {self.path} {self.type}>"
