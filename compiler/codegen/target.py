@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
-import llvmlite.binding as llvm
-
+from kgraph.compiler.codegen.binding import llvm
 from kgraph.config import settings
 from kgraph.errors import ArgumentError
 
@@ -52,19 +52,12 @@ class Target:
         width = f'"prefer-vector-width"="{self.vector_bits}" "min-legal-vector-width"="{self.vector_bits}"'
         return f"nounwind {width}" if self.is_x86 else "nounwind"
 
-    def machine(self) -> llvm.TargetMachine:
+    def machine(self) -> Any:
         """A new LLVM target machine for this target (codegen level 3, small code model, position independent)."""
-        _initialize_llvm()
         cpu = "x86-64" if self.is_x86 else "generic"
-        return llvm.Target.from_triple(self.triple).create_target_machine(
+        return llvm().Target.from_triple(self.triple).create_target_machine(
             cpu=cpu, features=self.features, opt=3, reloc="pic", codemodel="small"
         )
-
-
-@functools.cache
-def _initialize_llvm() -> None:
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
 
 
 def named(name: str) -> Target:
@@ -90,8 +83,8 @@ def host() -> Target:
 
     The CPU's name is not used: virtual machines report names whose features they do not have.
     """
-    triple = llvm.get_process_triple()
-    features = llvm.get_host_cpu_features()
+    triple = llvm().get_process_triple()
+    features = llvm().get_host_cpu_features()
     on = ",".join(f"+{name}" for name, present in sorted(features.items()) if present)
     if triple.startswith(("aarch64", "arm64")):
         return Target("neon", triple, on, 128, 32, False)

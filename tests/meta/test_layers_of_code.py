@@ -30,7 +30,9 @@ HOMES = {
 }
 
 # (module, package) that may be imported inside a function, so that `import kgraph` stays light.
-LAZY: frozenset[tuple[str, str]] = frozenset()
+LAZY: frozenset[tuple[str, str]] = frozenset(
+    {("kgraph.compiler.codegen.binding", "llvmlite"), ("kgraph.runtime.loader", "llvmlite")}
+)
 
 Check = Callable[[dict[str, Module]], list[str]]
 

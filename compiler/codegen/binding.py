@@ -1,0 +1,16 @@
+"""The one place of the compiler that imports llvmlite: importing kgraph must not load LLVM."""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+
+
+@functools.cache
+def llvm() -> ModuleType:
+    """`llvmlite.binding`, with all targets ready; loaded at the first compilation."""
+    import llvmlite.binding as binding
+
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    return binding
