@@ -1,0 +1,31 @@
+"""What is known about the sign of a tensor's elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from kgraph.ir.graph import Node, Value
+
+# Ops whose result is never negative, whatever comes in.
+_POSITIVE = frozenset({"abs", "exp", "sigmoid", "softmax", "size", "iota", "one_hot"})
+# Ops whose result is never negative if no operand is. (Not max: the larger of 0.0 and -0.0 may be either.)
+_KEEPS = frozenset({"add", "mul", "div", "sqrt", "sum", "sum_to", "broadcast", "reshape", "transpose", "concat", "slice"})
+_DEPTH = 6  # how far back the answer is looked for; keeps the cost of a question constant
+
+
+def never_negative(value: Value, producer: Callable[[Value], Node | None], depth: int = _DEPTH) -> bool:
+    """Whether every element is known to be nan or at least +0.0, and not -0.0."""
+    node = producer(value)
+    if node is None or depth == 0:
+        return False
+    name = node.op.name
+    if name == "constant":
+        array = node.attrs["value"]
+        return array.size == 1 and not bool(np.signbit(array).any())
+    if name == "mul" and node.inputs[0] is node.inputs[1]:
+        return True
+    if name in _KEEPS:
+        return all(never_negative(operand, producer, depth - 1) for operand in node.inputs)
+    return name in _POSITIVE

@@ -1,0 +1,53 @@
+"""Common-subexpression elimination: compute equal things once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+
+from kgraph.ir.graph import Graph, Node, Value, rebuild
+from kgraph.ir.opdef import Attr, Trait
+
+# Larger arrays are compared by identity: hashing megabytes costs more than a second copy of a constant.
+HASHED_BYTES = 1 << 16
+
+
+def cse(graph: Graph) -> Graph:
+    """Replace a node by an earlier one with the same op, operands and attributes; all ops are pure.
+
+    Operands of commutative ops count in any order: IEEE sums and products commute exactly.
+
+    Before: a = tanh(x); b = tanh(x); c = add(a, b)
+    After:  a = tanh(x); c = add(a, a)
+    """
+    first: dict[Hashable, Node] = {}
+    same: dict[Value, Value] = {}
+    kept: list[Node] = []
+    for node in graph.nodes:
+        known = first.setdefault(_node_key(node, same), node)
+        if known is node:
+            kept.append(node)
+        else:
+            same.update(zip(node.outputs, known.outputs, strict=True))
+    return rebuild(graph, kept, same) if same else graph
+
+
+def _node_key(node: Node, same: Mapping[Value, Value]) -> Hashable:
+    inputs = [same.get(value, value) for value in node.inputs]
+    if node.op.traits & Trait.COMMUTATIVE:
+        inputs.sort(key=id)
+    attrs = tuple((name, attr_key(value)) for name, value in sorted(node.attrs.items()))
+    return (node.op, tuple(inputs), attrs)
+
+
+def attr_key(value: Attr) -> Hashable:
+    """A key that is equal for equal attributes only: 0.0 and -0.0, 1 and 1.0 and True differ, graphs by identity."""
+    if isinstance(value, np.ndarray):
+        data: Hashable = value.tobytes() if value.nbytes <= HASHED_BYTES else id(value)
+        return (value.dtype.str, value.shape, data)
+    if isinstance(value, tuple):
+        return tuple(attr_key(part) for part in value)
+    if isinstance(value, float):
+        return ("float", value.hex())
+    return (type(value), value)

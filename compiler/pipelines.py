@@ -1,0 +1,41 @@
+"""Which passes run, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from kgraph.compiler.passes.autodiff import autodiff
+from kgraph.compiler.passes.cse import cse
+from kgraph.compiler.passes.dce import dce
+from kgraph.compiler.passes.erase_stop_gradient import erase_stop_gradient
+from kgraph.compiler.passes.fold import fold
+from kgraph.compiler.passes.shape_inference import shape_inference
+from kgraph.compiler.passes.simplify import simplify
+from kgraph.compiler.passes.stabilize import stabilize
+from kgraph.ir.graph import Graph
+
+# A pass gives back the very same graph if there is nothing to do.
+Pass: TypeAlias = "Callable[[Graph], Graph]"
+
+# What the interpreter and native code both need: afterwards every node can run.
+EXPAND: tuple[Pass, ...] = (
+    stabilize,  # before autodiff: the stable losses bring their own gradients
+    autodiff,
+    erase_stop_gradient,
+    dce,
+)
+
+# Same results, less work.
+OPTIMIZE: tuple[Pass, ...] = (
+    shape_inference,
+    cse,  # first: halves what the laws have to look at after autodiff
+    simplify,
+    fold,
+    simplify,  # folded numbers meet the laws
+    cse,
+    dce,
+)
+
+# Every pass that may be asked for by name.
+PASSES: tuple[Pass, ...] = (autodiff, cse, dce, erase_stop_gradient, fold, shape_inference, simplify, stabilize)
