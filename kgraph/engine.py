@@ -1,23 +1,52 @@
-"""From a traced program to something that runs: compiles lazily, runs natively or in the interpreter, dumps stages."""
+"""From a traced program to something that runs: compiles lazily, runs natively or in the interpreter, shows stages."""
 
 from __future__ import annotations
 
+import itertools
+import re
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
+from kgraph.compiler.native import NativeCode, compile_native, plan_text
 from kgraph.compiler.pipeline import run as run_passes
-from kgraph.compiler.pipelines import EXPAND
+from kgraph.compiler.pipelines import EXPAND, OPTIMIZE
+from kgraph.config import settings
+from kgraph.errors import ArgumentError
 from kgraph.ir.graph import Graph
+from kgraph.ir.printer import to_text
+from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
 from kgraph.trace import Program
 
 Array: TypeAlias = "npt.NDArray[Any]"
 
+STAGES = ("traced", "optimized", "fused", "loops", "plan", "llvm", "asm")
+
+
+@dataclass(frozen=True)
+class CompileReport:
+    """Figures of one compilation.
+
+    Attributes:
+        nodes: ops of the optimised graph.
+        kernels: native kernels after fusion.
+        seconds: wall time of the compilation, passes and code generation.
+        code_bytes: size of the object code.
+    """
+
+    nodes: int
+    kernels: int
+    seconds: float
+    code_bytes: int
+
 
 class CompiledProgram:
-    """A program that can run in both ways; native code is made at the first native run.
+    """A program that can run in both ways; native code is made at the first native run, once for all batch sizes.
 
     Args:
         program: what was traced.
@@ -25,18 +54,53 @@ class CompiledProgram:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self._observer = _dump_observer(program.graph.name)
         self._expanded: Graph | None = None
+        self._optimized: Graph | None = None
+        self._native: NativeCode | None = None
+        self._executable: Executable | None = None
+        self._pass_seconds = 0.0
 
     @property
     def expanded(self) -> Graph:
         """The traced graph with gradients written out and losses in stable form: what the interpreter runs."""
         if self._expanded is None:
-            self._expanded = run_passes(self.program.graph, EXPAND, name=self.program.graph.name)
+            self._expanded = self._run_passes(self.program.graph, EXPAND, "expand")
         return self._expanded
 
+    @property
+    def optimized(self) -> Graph:
+        """The expanded graph after simplification: what is compiled."""
+        if self._optimized is None:
+            self._optimized = self._run_passes(self.expanded, OPTIMIZE, "optimize")
+        return self._optimized
+
+    @property
+    def native(self) -> NativeCode:
+        """The native code and its intermediate forms; compiled when asked for first."""
+        if self._native is None:
+            states = len(self.program.variables)
+            self._native = compile_native(
+                self.optimized, states, check=settings().verify, observer=self._observer
+            )
+            self._write_dumps()
+        return self._native
+
     def run(self, arguments: Sequence[Array], execution: str | None = None) -> list[Array]:
-        """Run once; variables are updated in place. `execution` None means the setting in force."""
-        return self._interpret(arguments)
+        """Run once; variables are updated in place.
+
+        Args:
+            arguments: C-contiguous arrays of the declared element types.
+            execution: "native" or "interpreter"; None means the setting in force.
+
+        Returns:
+            The results, in the program's order.
+        """
+        if (execution or settings().execution) == "interpreter":
+            return self._interpret(arguments)
+        if self._executable is None:
+            self._executable = Executable(self.native.artifact, [v.array for v in self.program.variables])
+        return self._executable.run(arguments)
 
     def _interpret(self, arguments: Sequence[Array]) -> list[Array]:
         variables = self.program.variables
@@ -45,3 +109,65 @@ class CompiledProgram:
         for variable, value in zip(variables, outputs[results:], strict=True):
             variable.array[...] = value
         return outputs[:results]
+
+    def report(self) -> CompileReport:
+        """Figures of the compilation; compiles if that has not happened."""
+        native = self.native
+        seconds = native.seconds + self._pass_seconds
+        return CompileReport(len(self.optimized.nodes), native.artifact.kernels, seconds, len(native.artifact.object_code))
+
+    def arena_bytes(self, **sizes: int) -> int:
+        """Bytes of working memory for given sizes, such as ``arena_bytes(batch=32)``."""
+        return self.native.artifact.plan.layout(sizes)[1]
+
+    def dump(self, stage: str) -> str:
+        """The program at a stage of `STAGES`, as text."""
+        match stage:
+            case "traced":
+                return to_text(self.program.graph)
+            case "optimized":
+                return to_text(self.optimized)
+            case "fused":
+                return to_text(self.native.fused)
+            case "loops":
+                return self.native.loops_text()
+            case "plan":
+                return plan_text(self.native.artifact.plan)
+            case "llvm":
+                return self.native.llvm
+            case "asm":
+                return self.native.assembly()
+        raise ArgumentError("dump(stage)", expected="one of " + ", ".join(STAGES), received=repr(stage))
+
+    def _run_passes(self, graph: Graph, passes: Sequence[Any], name: str) -> Graph:
+        started = time.perf_counter()
+        result = run_passes(graph, passes, name=name, observer=self._observer)
+        self._pass_seconds += time.perf_counter() - started
+        return result
+
+    def _write_dumps(self) -> None:
+        if self._observer is not None:
+            for stage in STAGES:
+                self._observer.write(f"stage_{stage}", self.dump(stage))
+
+
+class _DumpFolder:
+    """Receives the graph after every pass, and writes each to its own numbered file."""
+
+    _programs = itertools.count()
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder / f"{next(self._programs):03}_{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._count = itertools.count()
+
+    def __call__(self, pipeline: str, pass_name: str, graph: Graph) -> None:
+        self.write(f"{next(self._count):02}_{pipeline}_{pass_name}", to_text(graph))
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / f"{name}.txt").write_text(text)
+
+
+def _dump_observer(name: str) -> _DumpFolder | None:
+    folder = settings().dump
+    return _DumpFolder(Path(folder), name) if folder else None

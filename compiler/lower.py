@@ -1,0 +1,208 @@
+"""From the fused graph to kernels: every node that computes something becomes one loop kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kgraph.compiler.analysis.kernels import buffers_of, size_names
+from kgraph.compiler.analysis.uses import users
+from kgraph.ir.dims import Dim, symbol
+from kgraph.ir.dtypes import DType, u8
+from kgraph.ir.graph import Graph, Node, Value
+from kgraph.ir.loops import For, Kernel, Let, Stmt, Store
+from kgraph.ir.opdef import Alias, Loops, Pointwise, Scalar
+from kgraph.ir.scalar import Buffer, Call, Const, Expr, Load, Local
+from kgraph.ir.types import TensorType
+
+# Bytes of private memory that a kernel of a kind needs, for an element type and sizes: code generation's rule.
+ScratchRule = Callable[[str, DType, Sequence[Dim]], Dim]
+
+
+@dataclass(frozen=True, eq=False)
+class LoweredCall:
+    """One kernel and the graph values its buffers hold.
+
+    Attributes:
+        kernel: its buffers are the inputs, then the outputs, then private memory, in this order.
+        inputs, outputs: graph values, one per buffer of role "in" and "out".
+    """
+
+    kernel: Kernel
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+
+def lower(graph: Graph, scratch: ScratchRule) -> list[LoweredCall]:
+    """Kernels of all nodes, in the graph's order; constants and aliases of memory need none."""
+    calls = []
+    for number, node in enumerate(graph.nodes):
+        if node.op.name == "constant" or isinstance(node.op.lower, Alias):
+            continue
+        calls.append(_KernelBuilder(node, number, scratch).build())
+    return calls
+
+
+class _KernelBuilder:
+    """Lowers one node, plain or fused. Elements are built on demand, from the stores back to the loads."""
+
+    def __init__(self, node: Node, number: int, scratch: ScratchRule) -> None:
+        body = node.attrs.get("body") if node.op.name == "fusion" else None
+        self.graph: Graph = body or Graph(node.op.name, _distinct(node.inputs), (node,), node.outputs)
+        self.name = f"k{number}_{self.graph.name}"
+        self.call_inputs = node.inputs if body else self.graph.inputs
+        self.call_outputs = node.outputs
+        self.scratch_rule = scratch
+        self.producer = self.graph.producers()
+        self.uses = users(self.graph)
+        self.anchor = next((n for n in self.graph.nodes if isinstance(n.op.lower, Loops)), None)
+        self.inputs = {v: Buffer(f"x{n}", v.type.dtype, v.type.shape, "in") for n, v in enumerate(self.graph.inputs)}
+        self.outputs = {v: Buffer(f"y{n}", v.type.dtype, v.type.shape, "out") for n, v in enumerate(self.graph.outputs)}
+        self.private: list[Buffer] = []
+        self.names = 0
+        self.elements: dict[tuple[Value, tuple[Dim, ...]], Expr] = {}
+
+    def build(self) -> LoweredCall:
+        """The kernel, and the values it reads and writes."""
+        body = self._pointwise() if self.anchor is None else self._anchored(self.anchor)
+        used = buffers_of(body)
+        inputs = [(v, b) for v, b in zip(self.call_inputs, self.inputs.values(), strict=True) if b in used]
+        buffers = (*(b for _, b in inputs), *self.outputs.values(), *self.private)
+        kernel = Kernel(self.name, buffers, size_names(buffers, body), body)
+        return LoweredCall(kernel, tuple(v for v, _ in inputs), self.call_outputs)
+
+    # --- without an anchor: one nest over the results' index space ------------------------------------------------
+    def _pointwise(self) -> tuple[Stmt, ...]:
+        shape = self.graph.outputs[0].type.shape
+        index = tuple(symbol(self.fresh("i")) for _ in shape)
+        body = self._store_nodes(list(self.graph.nodes), index)
+        for var, extent in reversed(list(zip(index, shape, strict=True))):
+            body = (For(str(var), extent, "parallel", body),)
+        return body
+
+    # --- with an anchor: its nest reads producers and writes consumers --------------------------------------------
+    def _anchored(self, anchor: Node) -> tuple[Stmt, ...]:
+        lower = anchor.op.lower
+        assert isinstance(lower, Loops)
+        return lower.build(_Context(self, anchor), **anchor.attrs)
+
+    def write(self, anchor: Node, result: int, index: tuple[Dim, ...], value: Expr) -> tuple[Stmt, ...]:
+        """Bind an element of an anchor's result, compute the consumers there, and store what is needed."""
+        made = anchor.outputs[result]
+        before = dict(self.elements)  # what is bound here is out of scope where the anchor writes next
+        let: tuple[Stmt, ...] = ()
+        if not isinstance(value, Local | Const):
+            name = self.fresh("v")
+            let, value = (Let(name, value),), Local(name, value.dtype)
+        self.elements[made, index] = value
+        store = tuple(Store(self.outputs[made], index, value) for _ in range(made in self.outputs))
+        after = [n for n in self.graph.nodes if n is not anchor and self._belongs_to(n, anchor, result)]
+        stmts = (*let, *store, *self._store_nodes(after, index))
+        self.elements = before
+        return stmts
+
+    def _belongs_to(self, node: Node, anchor: Node, result: int) -> bool:
+        """Whether `node` is computed where the anchor writes `result`.
+
+        That are its consumers, and stored nodes of the same shape that depend on no anchor result at all; those go
+        to the first result of their shape.
+        """
+        depends = self._anchor_results(node, anchor)
+        if depends:
+            return depends == {result}
+        if not any(v in self.outputs for v in node.outputs):
+            return False
+        shape = node.outputs[0].type.shape
+        return result == next(n for n, v in enumerate(anchor.outputs) if v.type.shape == shape)
+
+    def _anchor_results(self, node: Node, anchor: Node) -> set[int]:
+        found: set[int] = set()
+        pending, seen = [node], {node}
+        while pending:
+            for value in pending.pop().inputs:
+                before = self.producer.get(value)
+                if before is anchor:
+                    found.add(anchor.outputs.index(value))
+                elif before is not None and before not in seen:
+                    seen.add(before)
+                    pending.append(before)
+        return found
+
+    # --- elements -------------------------------------------------------------------------------------------------
+    def _store_nodes(self, nodes: list[Node], index: tuple[Dim, ...]) -> tuple[Stmt, ...]:
+        """Lets for values used more than once at this index, and stores of the outputs among them."""
+        stmts: list[Stmt] = []
+        for node in nodes:
+            for value in node.outputs:
+                if len(value.type.shape) != len(index) or not isinstance(node.op.lower, Scalar | Pointwise):
+                    continue
+                several = len(self.uses.get(value, ())) > 1 and node.op.name != "constant"
+                if not several and value not in self.outputs:
+                    continue
+                element = self.element(value, index)
+                if several and isinstance(element, Call):
+                    name = self.fresh("v")
+                    stmts.append(Let(name, element))
+                    element = self.elements[value, index] = Local(name, element.dtype)
+                if value in self.outputs:
+                    stmts.append(Store(self.outputs[value], index, element))
+        return tuple(stmts)
+
+    def element(self, value: Value, index: Sequence[Dim]) -> Expr:
+        """The expression of one element of a value of this kernel."""
+        key = (value, tuple(index))
+        if key not in self.elements:
+            self.elements[key] = self._element(value, tuple(index))
+        return self.elements[key]
+
+    def _element(self, value: Value, index: tuple[Dim, ...]) -> Expr:
+        if value in self.inputs:
+            return Load(self.inputs[value], index)
+        node = self.producer[value]
+        if node.op.name == "constant":
+            return Const(node.attrs["value"].item(), value.type.dtype)
+        lower = node.op.lower
+        if isinstance(lower, Scalar):
+            return lower.fn(*(self.element(v, index) for v in node.inputs), **node.attrs)
+        assert isinstance(lower, Pointwise), f"{node.op.name} is read at {index} before it is written"
+        return lower.fn(_Context(self, node), index, **node.attrs)
+
+    def fresh(self, hint: str) -> str:
+        """A name not used in this kernel."""
+        self.names += 1
+        return f"{hint}{self.names}"
+
+    def scratch(self, kind: str, dtype: DType, sizes: Sequence[Dim]) -> Buffer:
+        """Private memory of as many bytes as code generation says."""
+        nbytes = self.scratch_rule(kind, dtype, sizes)
+        buffer = Buffer(f"s{len(self.private)}", u8, (nbytes,), "scratch")
+        self.private.append(buffer)
+        return buffer
+
+
+class _Context:
+    """The `LoopContext` of one node of a kernel."""
+
+    def __init__(self, kernel: _KernelBuilder, node: Node) -> None:
+        self._kernel, self._node = kernel, node
+        self.in_types: tuple[TensorType, ...] = tuple(v.type for v in node.inputs)
+        self.out_types: tuple[TensorType, ...] = tuple(v.type for v in node.outputs)
+
+    def read(self, operand: int, index: Sequence[Dim]) -> Expr:
+        return self._kernel.element(self._node.inputs[operand], index)
+
+    def write(self, result: int, index: Sequence[Dim], value: Expr) -> tuple[Stmt, ...]:
+        return self._kernel.write(self._node, result, tuple(index), value)
+
+    def matrix(self, operand: int) -> Buffer:
+        return self._kernel.inputs[self._node.inputs[operand]]
+
+    def scratch(self, kind: str, dtype: DType, *sizes: Dim) -> Buffer:
+        return self._kernel.scratch(kind, dtype, sizes)
+
+    def fresh(self, hint: str) -> str:
+        return self._kernel.fresh(hint)
+
+
+def _distinct(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    return tuple(dict.fromkeys(values))

@@ -1,0 +1,146 @@
+"""The second half of the compiler: from an optimised graph to an artifact with object code."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kgraph.compiler.codegen.emit import to_assembly, to_object
+from kgraph.compiler.codegen.emitter import Module
+from kgraph.compiler.codegen.matmul import MatmulSpec, scratch_elements
+from kgraph.compiler.codegen.program import emit_program
+from kgraph.compiler.codegen.target import Target, current
+from kgraph.compiler.loops.collapse import collapse
+from kgraph.compiler.loops.vectorize import vectorize
+from kgraph.compiler.lower import LoweredCall, lower
+from kgraph.compiler.passes.fuse import fuse
+from kgraph.compiler.passes.memory_plan import copy_outputs, memory_plan
+from kgraph.compiler.pipeline import Observer, run
+from kgraph.config import count_compilation
+from kgraph.ir.artifact import Artifact, MemoryPlan
+from kgraph.ir.dims import Dim
+from kgraph.ir.dtypes import DType
+from kgraph.ir.graph import Graph
+from kgraph.ir.loops import Kernel
+from kgraph.ir.loop_printer import kernel_to_text
+from kgraph.ir.verify import verify_kernel
+
+LOOP_PASSES: tuple[Callable[[Kernel], Kernel], ...] = (
+    collapse,   # neighbouring loops over contiguous memory become one
+    vectorize,  # the innermost loop runs several elements at once
+)  # fmt: skip
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, eq=False)
+class NativeCode:
+    """An artifact and everything on the way to it that a user may look at.
+
+    Attributes:
+        artifact: what the runtime loads.
+        fused: the graph whose nodes are kernels.
+        kernels: the loop kernels, in the order they run.
+        llvm: text of the module.
+        target: what it was generated for.
+        seconds: wall time from the optimised graph to the object code.
+    """
+
+    artifact: Artifact
+    fused: Graph
+    kernels: tuple[Kernel, ...]
+    llvm: str
+    target: Target
+    seconds: float
+
+    def loops_text(self) -> str:
+        """All kernels, as text."""
+        return "\n".join(kernel_to_text(k) for k in self.kernels)
+
+    def assembly(self) -> str:
+        """Assembly of the whole module; made on demand."""
+        return to_assembly(self.llvm, self.target)
+
+
+def compile_native(graph: Graph, states: int, *, check: bool, observer: Observer | None = None) -> NativeCode:
+    """Compile an optimised graph without `gradient` nodes, whose last `states` inputs and outputs are states.
+
+    Args:
+        graph: what to compile.
+        states: how many inputs are updated in place.
+        check: verify the graph after every pass, and every kernel.
+        observer: sees the graph after every pass.
+    """
+    started = time.perf_counter()
+    target = current()
+    name = f"{graph.name}_{next(_numbers)}"
+    fused = run(graph, (fuse, _with_states(copy_outputs, states)), name="fused", observer=observer)
+    calls = [_optimised(call, check) for call in lower(fused, _scratch_rule(target))]
+    plan = memory_plan(fused, calls, states)
+    kernels = tuple(call.kernel for call in calls)
+    module = Module(target.triple)
+    emit_program(module, target, kernels, plan, fused.size_names(), name)
+    text = module.text()
+    object_code = to_object(text, target)
+    count_compilation()
+    results = len(fused.outputs) - states
+    artifact = Artifact(
+        name=graph.name,
+        inputs=tuple(v.type for v in fused.inputs),
+        outputs=tuple(v.type for v in fused.outputs[:results]),
+        states=states,
+        size_names=fused.size_names(),
+        constants=tuple(n.attrs["value"] for n in fused.nodes if n.op.name == "constant"),
+        plan=plan,
+        entry=name,
+        object_code=object_code,
+        target=f"{target.triple} {target.features}",
+        kernels=len(kernels),
+    )
+    return NativeCode(artifact, fused, kernels, text, target, time.perf_counter() - started)
+
+
+def _with_states(rule: Callable[[Graph, int], Graph], states: int) -> Callable[[Graph], Graph]:
+    def bound(graph: Graph) -> Graph:
+        return rule(graph, states)
+
+    bound.__name__ = rule.__name__
+    return bound
+
+
+def _optimised(call: LoweredCall, check: bool) -> LoweredCall:
+    """The call with loop passes applied; they keep the number and order of the kernel's buffers."""
+    kernel = call.kernel
+    for loop_pass in LOOP_PASSES:
+        if check:
+            verify_kernel(kernel)
+        kernel = loop_pass(kernel)
+    if check:
+        verify_kernel(kernel)
+    return LoweredCall(kernel, call.inputs, call.outputs)
+
+
+def _scratch_rule(target: Target) -> Callable[[str, DType, Sequence[Dim]], Dim]:
+    """Bytes of private memory of a matrix product: packed operands, and partial sums of long products."""
+
+    def rule(kind: str, dtype: DType, sizes: Sequence[Dim]) -> Dim:
+        if kind != "matmul":
+            raise AssertionError(f"no rule for private memory of {kind}")
+        k = sizes[2]
+        need = scratch_elements(target, MatmulSpec(dtype.llvm, False, False))
+        return need.elements(k if isinstance(k, int) else None) * dtype.itemsize
+
+    return rule
+
+
+def plan_text(plan: MemoryPlan) -> str:
+    """The memory plan as text: places, slots and calls."""
+    lines = ["places"]
+    lines += [f"  {n:4} {p.name:24} {p.type!s:28} {p.kind} {p.index}" for n, p in enumerate(plan.places)]
+    lines += ["slots"]
+    lines += [f"  {n:4} max({', '.join(map(str, slot.nbytes))}) bytes" for n, slot in enumerate(plan.slots)]
+    lines += ["calls"]
+    lines += [f"  {c.kernel}({', '.join(plan.places[n].name for n in c.args)})" for c in plan.calls]
+    return "\n".join(lines) + "\n"

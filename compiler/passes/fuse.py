@@ -1,0 +1,301 @@
+"""Fusion: groups of nodes that become one kernel.
+
+A group holds at most one *anchor* (an op with a loop nest of its own: reduction, softmax, matrix product) and
+pointwise nodes round it:
+
+    producers of the anchor's operands   computed where the anchor reads       (reductions with their producers)
+    consumers of the anchor's results    computed where the anchor writes      (matmul + bias + activation)
+    without an anchor                    one pass over memory                  (elementwise chains)
+
+Nodes that cost nothing (broadcasts, scalars, index patterns) are copied into every group that reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kgraph.compiler.analysis.uses import users
+from kgraph.ir.graph import Graph, Node, Value
+from kgraph.ir.opdef import Alias, Loops, Pointwise, Scalar
+from kgraph.ops.structural import fusion
+
+# Copying these into a reader costs no arithmetic: their elements are index patterns or single loads.
+_FREE = frozenset({"broadcast", "size", "iota", "one_hot"})
+MAX_NODES = 48  # of one group: bounds the live values of a loop body, and the time LLVM takes
+
+
+def fuse(graph: Graph) -> Graph:
+    """Replace groups of nodes by `fusion` nodes whose `body` is the group's graph.
+
+    Before: a = matmul(x, w); b = broadcast(bias); c = add(a, b); y = relu(c)
+    After:  y = fusion(x, w, bias) {body: matmul, broadcast, add, relu}
+    """
+    groups = _Grouping(graph).run()
+    if all(len(g.nodes) == 1 for g in groups):
+        return graph
+    ordered = _in_order(graph, groups)
+    return Graph(graph.name, graph.inputs, tuple(_node_of(graph, g) for g in ordered), graph.outputs)
+
+
+def is_free(node: Node) -> bool:
+    """Whether the node is copied into every group that reads it."""
+    if node.op.name == "constant":
+        return bool(node.attrs["value"].size == 1)
+    return node.op.name in _FREE
+
+
+def is_pointwise(node: Node) -> bool:
+    """Whether each result element is an expression of operand elements; constants are data, not expressions."""
+    return isinstance(node.op.lower, Scalar | Pointwise) and node.op.name != "constant"
+
+
+@dataclass(eq=False)
+class _Group:
+    """Nodes that become one kernel, by their positions in the graph."""
+
+    nodes: list[int]
+    anchor: Node | None = None
+    members: set[Node] = field(default_factory=set)
+
+
+class _Grouping:
+    """One pass over the nodes in order; each joins the groups of its operands where that is legal."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.position = {node: n for n, node in enumerate(graph.nodes)}
+        self.producer = graph.producers()
+        self.readers = users(graph)
+        self.outputs = set(graph.outputs)
+        self.group_of: dict[Node, _Group] = {}
+
+    def run(self) -> list[_Group]:
+        """The groups; free nodes are in none unless somebody needs them in memory."""
+        for node in self.graph.nodes:
+            if is_free(node) and not self._needed_in_memory(node):
+                continue
+            self._place(node)
+        unique = {id(g): g for g in self.group_of.values()}
+        return list(unique.values())
+
+    def _needed_in_memory(self, node: Node) -> bool:
+        for value in node.outputs:
+            if value in self.outputs:
+                return True
+            for reader in self.readers.get(value, ()):
+                lower = reader.op.lower
+                if isinstance(lower, Alias):
+                    return True
+                if isinstance(lower, Loops) and any(reader.inputs[n] is value for n in lower.in_memory):
+                    return True
+        return False
+
+    def _place(self, node: Node) -> None:
+        group = _Group([self.position[node]], None if is_pointwise(node) else node, {node})
+        self.group_of[node] = group
+        if is_pointwise(node) and not is_free(node):
+            for producer in self._direct_producers(node):
+                other = self.group_of.get(producer)
+                if other is not None and other is not group and self._may_follow(producer, other, node, group):
+                    group = self._merge(other, group)
+        elif isinstance(node.op.lower, Loops):
+            for number, value in enumerate(node.inputs):
+                group = self._absorb_producer(node, number, value, group)
+
+    def _direct_producers(self, node: Node) -> Iterable[Node]:
+        """Producers whose elements this node reads at its own index only."""
+        if isinstance(node.op.lower, Scalar):
+            for value in node.inputs:
+                if value in self.producer:
+                    yield self.producer[value]
+
+    def _may_follow(self, producer: Node, other: _Group, node: Node, group: _Group) -> bool:
+        """Whether pointwise `node` may be computed where `other` computes `producer`'s elements."""
+        if len(other.nodes) + len(group.nodes) > MAX_NODES or (other.anchor and group.anchor):
+            return False
+        if other.anchor is not None and not isinstance(other.anchor.op.lower, Loops):
+            return False
+        if is_free(producer):
+            return False
+        anchor = other.anchor or group.anchor
+        if anchor is not None and not self._one_result(anchor, {*other.members, *group.members}, node):
+            return False
+        if node.output.type.shape != producer.outputs[0].type.shape and producer is not other.anchor:
+            return False
+        if other.anchor is not None and producer is not other.anchor and not self._after_anchor(producer, other):
+            return False
+        if group.anchor is not None and other.anchor is None and not self._same_space(group, producer):
+            return False
+        return not self._path_between(other, group)
+
+    def _same_space(self, group: _Group, producer: Node) -> bool:
+        """A group without anchor may join an epilogue only if it runs over the epilogue's index space."""
+        assert group.anchor is not None
+        return any(producer.outputs[0].type.shape == v.type.shape for v in group.anchor.outputs)
+
+    def _after_anchor(self, node: Node, group: _Group) -> bool:
+        """Whether `node` of an anchored group depends on the anchor: is computed where the anchor writes."""
+        pending, seen = [node], set[Node]()
+        while pending:
+            at = pending.pop()
+            if at is group.anchor:
+                return True
+            for value in at.inputs:
+                before = self.producer.get(value)
+                if before is not None and before in group.members and before not in seen:
+                    seen.add(before)
+                    pending.append(before)
+        return False
+
+    def _one_result(self, anchor: Node, members: set[Node], node: Node) -> bool:
+        """Whether `node` depends on one result of the anchor only, and has that result's shape."""
+        used: set[Value] = set()
+        pending, seen = [node], {node}
+        while pending:
+            for value in pending.pop().inputs:
+                before = self.producer.get(value)
+                if before is anchor:
+                    used.add(value)
+                elif before is not None and (before in members or is_free(before)) and before not in seen:
+                    seen.add(before)
+                    pending.append(before)
+        return len(used) <= 1 and all(v.type.shape == node.output.type.shape for v in used)
+
+    def _absorb_producer(self, anchor: Node, number: int, value: Value, group: _Group) -> _Group:
+        lower = anchor.op.lower
+        assert isinstance(lower, Loops)
+        producer = self.producer.get(value)
+        if producer is None or number in lower.in_memory or is_free(producer) or not lower.reads_once:
+            return group
+        other = self.group_of.get(producer)
+        if other is None or other is group or other.anchor is not None:
+            return group
+        if len(other.nodes) + len(group.nodes) > MAX_NODES:
+            return group
+        # Every value of the producing group must be read here alone, or it would be computed twice.
+        for member in other.members:
+            for made in member.outputs:
+                outside = [r for r in self.readers.get(made, ()) if r is not anchor and r not in other.members]
+                if made in self.outputs or outside:
+                    return group
+        return group if self._path_between(other, group) else self._merge(other, group)
+
+    def _merge(self, a: _Group, b: _Group) -> _Group:
+        a.nodes += b.nodes
+        a.members |= b.members
+        a.anchor = a.anchor or b.anchor
+        for node in b.members:
+            self.group_of[node] = a
+        return a
+
+    def _path_between(self, first: _Group, last: _Group) -> bool:
+        """Whether a path leads from `first` through another group to `last`: joining them would make a circle."""
+        pending = [g for g in self._operand_groups(last) if g is not first]
+        seen = {id(g) for g in pending}
+        floor = min(first.nodes)
+        while pending:
+            group = pending.pop()
+            if max(group.nodes) < floor:
+                continue
+            for before in self._operand_groups(group):
+                if before is first:
+                    return True
+                if id(before) not in seen:
+                    seen.add(id(before))
+                    pending.append(before)
+        return False
+
+    def _operand_groups(self, group: _Group) -> list[_Group]:
+        found: dict[int, _Group] = {}
+        pending = [v for node in group.members for v in node.inputs]
+        while pending:
+            node = self.producer.get(pending.pop())
+            if node is None or node in group.members:
+                continue
+            other = self.group_of.get(node)
+            if other is None:
+                pending += node.inputs
+            else:
+                found[id(other)] = other
+        return list(found.values())
+
+
+def _in_order(graph: Graph, groups: list[_Group]) -> list[_Group]:
+    """Groups in an order that runs; among those that could run, the one whose last node comes first.
+
+    A group that ends in an optimizer update therefore runs after all readers of the old weight.
+    """
+    producer = graph.producers()
+    group_of = {graph.nodes[n]: g for g in groups for n in g.nodes}
+    waiting: list[_Group] = sorted(groups, key=lambda g: max(g.nodes))
+    needs: dict[int, set[int]] = {}
+    for group in groups:
+        pending = [v for n in group.nodes for v in graph.nodes[n].inputs]
+        found: set[int] = set()
+        while pending:
+            node = producer.get(pending.pop())
+            if node is None:
+                continue
+            other = group_of.get(node)
+            if other is None:
+                pending += node.inputs
+            elif other is not group:
+                found.add(id(other))
+        needs[id(group)] = found
+    done: set[int] = set()
+    ordered: list[_Group] = []
+    while waiting:
+        ready = next(g for g in waiting if needs[id(g)] <= done)
+        waiting.remove(ready)
+        done.add(id(ready))
+        ordered.append(ready)
+    return ordered
+
+
+def _node_of(graph: Graph, group: _Group) -> Node:
+    """The group as one node: itself if it is alone and reads no free node, else a `fusion`."""
+    producer = graph.producers()
+    body: list[Node] = []
+    made: set[Value] = set()
+    placed: set[Node] = set()
+
+    def add(node: Node) -> None:
+        for value in node.inputs:
+            before = producer.get(value)
+            if before is not None and before not in placed and is_free(before) and _inlined(node, value):
+                add(before)
+        placed.add(node)
+        made.update(node.outputs)
+        body.append(node)
+
+    for n in sorted(group.nodes):
+        if graph.nodes[n] not in placed:
+            add(graph.nodes[n])
+    if len(body) == 1:
+        return body[0]
+    own = {graph.nodes[n] for n in group.nodes}
+    inputs = dict.fromkeys(v for node in body for v in node.inputs if v not in made)
+    wanted = set(graph.outputs)
+    uses = users(graph)
+    outputs = [
+        v for node in body if node in own for v in node.outputs
+        if v in wanted or any(r not in own for r in uses.get(v, ()))
+    ]  # fmt: skip
+    inside = Graph(_label(body), tuple(inputs), tuple(body), tuple(outputs))
+    last = body[-1]
+    return Node(fusion, tuple(inputs), tuple(outputs), {"body": inside}, last.loc)
+
+
+def _inlined(reader: Node, value: Value) -> bool:
+    """Whether `reader` takes an operand element by element, not from memory."""
+    lower = reader.op.lower
+    if isinstance(lower, Loops):
+        return not any(reader.inputs[n] is value for n in lower.in_memory)
+    return isinstance(lower, Scalar | Pointwise)
+
+
+def _label(body: list[Node]) -> str:
+    """A short name for the kernel: its ops in order, without the free ones."""
+    names = [node.op.name for node in body if not is_free(node)]
+    return "_".join(names[:4] + (["more"] if len(names) > 4 else [])) or body[-1].op.name

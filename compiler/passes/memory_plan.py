@@ -1,0 +1,209 @@
+"""Memory planning: which buffer lives where, for every batch size at once.
+
+Sizes are polynomials of the symbolic sizes, so lifetimes and slots are decided here, once, and only the offsets are
+computed when sizes are known. Values that are results are written straight into the caller's memory, new values of
+states straight into the states; everything else shares slots of one arena with values that are not alive at the
+same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kgraph.compiler.analysis.kernels import expressions, statements
+from kgraph.compiler.lower import LoweredCall
+from kgraph.ir.artifact import KernelCall, MemoryPlan, Place, Slot
+from kgraph.ir.dims import Dim, evaluate, symbols_of
+from kgraph.ir.graph import Graph, Node, Value
+from kgraph.ir.loops import Contract, For, Kernel, Store
+from kgraph.ir.opdef import Alias, Scalar
+from kgraph.ir.scalar import Buffer, Load
+from kgraph.ir.types import TensorType
+from kgraph.ops.structural import copy
+
+# Symbolic sizes are taken to be this when buffers are ordered by size; any number gives a valid plan.
+TYPICAL_SIZE = 64
+
+
+def roots(graph: Graph) -> dict[Value, Value]:
+    """The value whose memory each value of `graph` is: itself, but for results of aliasing ops."""
+    found: dict[Value, Value] = {v: v for v in graph.inputs}
+    for node in graph.nodes:
+        for value in node.outputs:
+            found[value] = found[node.inputs[0]] if isinstance(node.op.lower, Alias) else value
+    return found
+
+
+def copy_outputs(graph: Graph, states: int) -> Graph:
+    """Give every output memory of its own: add a `copy` node where two outputs would share, or where an output is
+    an input, a constant, or a new state that is made before the old one is read for the last time."""
+    root = roots(graph)
+    constant = {n.output for n in graph.nodes if n.op.name == "constant"}
+    made_at = {v: n for n, node in enumerate(graph.nodes) for v in node.outputs}
+    read_last: dict[Value, int] = {}
+    for n, node in enumerate(graph.nodes):
+        if not isinstance(node.op.lower, Alias):
+            read_last.update({root[v]: n for v in node.inputs})
+    results = len(graph.outputs) - states
+    olds = graph.inputs[len(graph.inputs) - states :]
+    taken: set[Value] = set()
+    outputs, added = list(graph.outputs), list[Node]()
+    for n, value in enumerate(graph.outputs):
+        source = root[value]
+        old = olds[n - results] if n >= results else None
+        if value is old:
+            continue
+        late = old is not None and not _may_overwrite(graph, old, made_at.get(source, -1), read_last.get(old, -1))
+        if source in taken or source in graph.inputs or source in constant or late:
+            fresh = Value(value.type, value.name)
+            added.append(Node(copy, (value,), (fresh,)))
+            outputs[n] = fresh
+        else:
+            taken.add(source)
+    if not added:
+        return graph
+    return Graph(graph.name, graph.inputs, (*graph.nodes, *added), tuple(outputs))
+
+
+def _may_overwrite(graph: Graph, old: Value, made: int, read: int) -> bool:
+    """Whether the new value of a state, made by node number `made`, may be written over the old one, last read by
+    node number `read`."""
+    if read != made or made < 0:
+        return read < made
+    node = graph.nodes[made]
+    body = node.attrs["body"].nodes if node.op.name == "fusion" else (node,)
+    elsewhere: set[Value] = set()  # values that are read at other indices than the results are written at
+    for inner in body:
+        if not isinstance(inner.op.lower, Scalar):
+            elsewhere.update(inner.inputs)
+    for inner in reversed(body):
+        if isinstance(inner.op.lower, Scalar) and not elsewhere.isdisjoint(inner.outputs):
+            elsewhere.update(inner.inputs)
+    return old not in elsewhere
+
+
+@dataclass(eq=False)
+class _Block:
+    """Memory that needs a slot: from the call that writes it first to the call that reads it last."""
+
+    type: TensorType
+    first: int
+    last: int
+    place: int
+    shares: list[_Block] = field(default_factory=list)  # may take their memory although they end at our first call
+
+    def conflicts(self, other: _Block) -> bool:
+        if self.first > other.last or other.first > self.last:
+            return False
+        if other in self.shares and other.last == self.first:
+            return False
+        return not (self in other.shares and self.last == other.first)
+
+
+class _Planner:
+    def __init__(self, graph: Graph, calls: Sequence[LoweredCall], states: int) -> None:
+        self.graph, self.calls, self.states = graph, calls, states
+        self.root = roots(graph)
+        self.places: list[Place] = []
+        self.place_of: dict[Value, int] = {}
+        self.blocks: dict[Value, _Block] = {}
+        self.private: dict[Buffer, _Block] = {}
+
+    def plan(self) -> MemoryPlan:
+        self._fixed_places()
+        self._arena_blocks()
+        slots = self._assign_slots([*self.blocks.values(), *self.private.values()])
+        calls = tuple(self._call(c) for c in self.calls)
+        return MemoryPlan(tuple(self.places), slots, calls)
+
+    def _add(self, name: str, type_: TensorType, kind: str, index: int) -> int:
+        self.places.append(Place(name, type_, kind, index))  # type: ignore[arg-type]
+        return len(self.places) - 1
+
+    def _fixed_places(self) -> None:
+        graph = self.graph
+        for n, value in enumerate(graph.inputs):
+            self.place_of[value] = self._add(value.name or f"in{n}", value.type, "input", n)
+        constants = [node.output for node in graph.nodes if node.op.name == "constant"]
+        for n, value in enumerate(constants):
+            self.place_of[value] = self._add(f"const{n}", value.type, "constant", n)
+        results = len(graph.outputs) - self.states
+        for n, value in enumerate(graph.outputs):
+            source = self.root[value]
+            if n < results:
+                self.place_of[source] = self._add(f"out{n}", value.type, "output", n)
+            else:
+                self.place_of[source] = self.place_of[graph.inputs[len(graph.inputs) - self.states + n - results]]
+
+    def _arena_blocks(self) -> None:
+        last = {self.root[v]: n for n, call in enumerate(self.calls) for v in call.inputs}
+        for n, call in enumerate(self.calls):
+            for value, buffer in zip(call.outputs, call.kernel.buffers[len(call.inputs) :], strict=False):
+                if value in self.place_of:
+                    continue
+                block = _Block(value.type, n, last.get(value, n), self._add(f"t{len(self.blocks)}", value.type, "slot", -1))
+                block.shares = [self.blocks[self.root[v]] for v in call.inputs if self._in_place(call, v, buffer)]
+                self.blocks[value] = block
+                self.place_of[value] = block.place
+            for buffer in call.kernel.buffers:
+                if buffer.role == "scratch":
+                    type_ = TensorType(buffer.dtype, buffer.shape)
+                    place = self._add(f"s{len(self.private)}", type_, "slot", -1)
+                    self.private[buffer] = _Block(type_, n, n, place)
+
+    def _in_place(self, call: LoweredCall, value: Value, out: Buffer) -> bool:
+        if self.root[value] not in self.blocks:
+            return False
+        source = call.kernel.buffers[call.inputs.index(value)]
+        return source.dtype.bits == out.dtype.bits and same_index(call.kernel, source, out)
+
+    def _assign_slots(self, blocks: list[_Block]) -> tuple[Slot, ...]:
+        """Largest first, each into the first slot whose blocks it does not meet: greedy interval colouring."""
+        slots: list[list[_Block]] = []
+        for block in sorted(blocks, key=lambda b: (-_typical(b.type.nbytes), b.first)):
+            for number, slot in enumerate(slots):
+                if not any(block.conflicts(other) for other in slot):
+                    break
+            else:
+                number = len(slots)
+                slots.append([])
+            slots[number].append(block)
+            place = self.places[block.place]
+            self.places[block.place] = Place(place.name, place.type, "slot", number)
+        return tuple(Slot(tuple(dict.fromkeys(b.type.nbytes for b in slot))) for slot in slots)
+
+    def _call(self, call: LoweredCall) -> KernelCall:
+        reads = tuple(self.place_of[self.root[v]] for v in call.inputs)
+        writes = tuple(self.place_of[self.root[v]] for v in call.outputs)
+        private = tuple(self.private[b].place for b in call.kernel.buffers if b.role == "scratch")
+        return KernelCall(call.kernel.name, (*reads, *writes, *private), reads, (*writes, *private))
+
+
+def memory_plan(graph: Graph, calls: Sequence[LoweredCall], states: int) -> MemoryPlan:
+    """Places of all buffers of the lowered `graph`, whose last `states` inputs are updated in place.
+
+    Every output must have memory of its own: see `copy_outputs`.
+    """
+    return _Planner(graph, calls, states).plan()
+
+
+def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
+    """Whether `out` may be the same memory as `source`: each element of `source` is read only in the loop body that
+    writes that element of `out`, at the very same index."""
+    if any(isinstance(s, Contract) and source in (s.a.buffer, s.b.buffer) for s in statements(kernel.body)):
+        return False
+    bodies = [s.body for s in statements(kernel.body) if isinstance(s, For | Contract)] or [kernel.body]
+    for body in bodies:
+        plain = [s for s in body if not isinstance(s, For | Contract)]
+        loads = [e for e in expressions(plain) if isinstance(e, Load) and e.buffer is source]
+        stores = [s for s in plain if isinstance(s, Store) and s.buffer is out]
+        if loads and not stores:
+            return False
+        if any(load.index != store.index for load in loads for store in stores):
+            return False
+    return source.shape == out.shape
+
+
+def _typical(nbytes: Dim) -> int:
+    return evaluate(nbytes, dict.fromkeys(symbols_of(nbytes), TYPICAL_SIZE))
