@@ -1,0 +1,295 @@
+"""The loops round the micro-kernels of a matrix product; one function per element type serves all products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kgraph.compiler.codegen.emitter import Function, Module
+from kgraph.compiler.codegen.packing import pack_a, pack_b
+from kgraph.compiler.codegen.target import Target
+from kgraph.compiler.codegen.thin import axpy_kernel, dot_kernel
+from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, tiling, undefined
+
+# Fields of a plan, all of 64 bits; the micro-kernels follow, tallest first.
+_TRANSPOSE_A, _TRANSPOSE_B, _PACK_A, _PACK_B, _COLUMN_KERNEL, _ROW_KERNEL, _KERNELS = range(7)
+
+PRODUCT_PARAMS = [
+    ("ptr noalias", "a"), ("ptr noalias", "b"), ("ptr noalias", "scratch"),
+    ("i64", "m"), ("i64", "n"), ("i64", "k"), ("i64", "lda"), ("i64", "ldb"),
+]  # fmt: skip
+_PARAMS = [*PRODUCT_PARAMS, ("ptr", "plan"), ("ptr", "finish"), ("ptr", "context")]
+
+
+@dataclass(frozen=True)
+class ScratchLayout:
+    """Where the parts of the scratch memory start, in elements; the finished sums in work are at 0."""
+
+    b: int
+    a: int
+    partial: int
+
+
+def scratch_layout(t: Tiling, transpose_a: bool) -> ScratchLayout:
+    """The places of packed B, packed A (only an A stored [k, m] is packed) and, last, the partial sums."""
+    b = _round_up(max(t.rows * t.width, t.strip), 64)
+    a = b + _round_up(t.b_block, 64)
+    # One panel more than the block, for the last rows.
+    return ScratchLayout(b, a, a + (_round_up(t.a_block + t.rows * t.depth, 64) if transpose_a else 0))
+
+
+def _round_up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
+
+
+def plan(module: Module, target: Target, element: str, transpose_a: bool, transpose_b: bool) -> str:
+    """Name of the constant that says which kernels serve operands stored like this; written on first use."""
+    t = tiling(target, element)
+    name = f"matmul.plan.{element}.{'t' if transpose_a else 'n'}{'t' if transpose_b else 'n'}"
+    if any(text.startswith(f"@{name} ") for text in module.globals):
+        return name
+    fields = [f"i64 {int(transpose_a)}", f"i64 {int(transpose_b)}"]
+    fields.append(f"ptr @{pack_a(module, target, t)}" if transpose_a else "ptr null")
+    fields.append(f"ptr @{pack_b(module, target, t, transpose_b)}")
+    fields.append(f"ptr @{(axpy_kernel if transpose_a else dot_kernel)(module, target, t)}")
+    fields.append(f"ptr @{(dot_kernel if transpose_b else axpy_kernel)(module, target, t)}")
+    fields += [f"ptr @{micro_kernel(module, target, t, height, not transpose_a)}" for height in t.heights]
+    types = ", ".join(field.split()[0] for field in fields)
+    module.globals.append(f"@{name} = internal constant {{ {types} }} {{ {', '.join(fields)} }}")
+    return name
+
+
+def product(module: Module, target: Target, element: str) -> str:
+    """Name of the function that computes products; written into the module on first use.
+
+    void product(ptr a, ptr b, ptr scratch, i64 m, i64 n, i64 k, i64 lda, i64 ldb, ptr plan, ptr finish, ptr context)
+    calls void finish(ptr sums, i64 stride, i64 row, i64 rows, i64 column, i64 columns, ptr context) until all of
+    C[m, n] was handed over: sums[i * stride + j] is C[row + i, column + j], i < rows, j < columns.
+    """
+    name = f"matmul.product.{element}"
+    if undefined(module, name):
+        t = tiling(target, element)
+        f = Function(module, name, _PARAMS, attributes=target.function_attributes())
+        some = f.binary("and", "i1", f.binary("icmp sgt", "i64", "%m", "0"), f.binary("icmp sgt", "i64", "%n", "0"))
+        few = f.binary("icmp slt", "i64", "%m", str(t.heights[-1]))
+        thin = f.binary("or", "i1", f.binary("icmp eq", "i64", "%n", "1"), few)
+        arguments = ", ".join(f"{ty.split()[0]} %{param}" for ty, param in _PARAMS)
+        for wanted, writer in ((thin, _Thin), (f.binary("xor", "i1", thin, "true"), _Blocked)):
+            with f.when(f.binary("and", "i1", some, wanted)):
+                f.line(f"call void @{writer(module, target, t).write()}({arguments})")
+        f.finish()
+    return name
+
+
+class _Loops:
+    """What both kinds of product share: the operands' strides and the calls through the plan."""
+
+    kind = ""
+
+    def __init__(self, module: Module, target: Target, t: Tiling) -> None:
+        self.t = t
+        self.name = f"matmul.{self.kind}.{t.element}"
+        self.f = Function(module, self.name, _PARAMS, attributes=target.function_attributes())
+        self.transpose_a = self._is("ne", self._field("i64", str(_TRANSPOSE_A)), "0")
+        self.transpose_b = self._is("ne", self._field("i64", str(_TRANSPOSE_B)), "0")
+        self.a_strides = self._strides(self.transpose_a, "%lda")
+        self.b_strides = self._strides(self.transpose_b, "%ldb")
+
+    def _strides(self, transposed: str, ld: str) -> tuple[str, str]:
+        """Elements between logical rows and between logical columns."""
+        return self._pick(transposed, "1", ld), self._pick(transposed, ld, "1")
+
+    def _field(self, ty: str, index: str) -> str:
+        return self.f.load(ty, self.f.gep("i64", "%plan", index), 8)
+
+    def _min(self, a: str, b: str) -> str:
+        return self.f.intrinsic("smin", "i64", a, b)
+
+    def _max(self, a: str, b: str) -> str:
+        return self.f.intrinsic("smax", "i64", a, b)
+
+    def _sub(self, a: str, b: str) -> str:
+        return a if b == "0" else self.f.binary("sub", "i64", a, b)
+
+    def _is(self, relation: str, a: str, b: str) -> str:
+        return self.f.binary(f"icmp {relation}", "i64", a, b)
+
+    def _both(self, a: str, b: str) -> str:
+        return self.f.binary("and", "i1", a, b)
+
+    def _pick(self, cond: str, a: str, b: str, ty: str = "i64") -> str:
+        return self.f.select("i1", cond, ty, a, b)
+
+    def _at(self, base: str, index: str) -> str:
+        return self.f.gep(self.t.element, base, index)
+
+    def _element(self, base: str, strides: tuple[str, str], row: str, column: str) -> str:
+        """Address of a logical element of an operand."""
+        f = self.f
+        return self._at(base, f.add(f.mul(row, strides[0]), f.mul(column, strides[1])))
+
+    def _call(self, function: str, types: Sequence[str], values: Sequence[str]) -> None:
+        arguments = ", ".join(f"{ty} {value}" for ty, value in zip(types, values, strict=True))
+        self.f.line(f"call void {function}({arguments})")
+
+    def _finish(self, sums: str, *sizes: str) -> None:
+        """Hand sums over; `sizes` are stride, row, rows, column, columns."""
+        self._call("%finish", ["ptr", *["i64"] * 5, "ptr"], [sums, *sizes, "%context"])
+
+
+class _Thin(_Loops):
+    """Products with one column or very few rows, by the matrix-vector kernels."""
+
+    kind = "thin"
+
+    def write(self) -> str:
+        """Write the function and return its name."""
+        f, strip = self.f, str(self.t.strip)
+        one_column = self._is("eq", "%n", "1")
+        with f.when(one_column):
+            kernel = self._field("ptr", str(_COLUMN_KERNEL))
+            with f.loop("0", "%m", strip) as i:
+                count = self._min(strip, self._sub("%m", i.index))
+                a = self._element("%a", self.a_strides, i.index, "0")
+                self._kernel(kernel, a, "%b", "%lda", self.b_strides[0], count)
+                self._finish("%scratch", "1", i.index, count, "0", "1")
+        with f.when(f.binary("xor", "i1", one_column, "true")):
+            kernel = self._field("ptr", str(_ROW_KERNEL))
+            with f.loop("0", "%n", strip) as j, f.loop("0", "%m") as i:
+                count = self._min(strip, self._sub("%n", j.index))
+                a = self._element("%a", self.a_strides, i.index, "0")
+                b = self._element("%b", self.b_strides, "0", j.index)
+                self._kernel(kernel, b, a, "%ldb", self.a_strides[1], count)
+                self._finish("%scratch", strip, i.index, "1", j.index, count)
+        f.finish()
+        return self.name
+
+    def _kernel(self, kernel: str, matrix: str, x: str, ld: str, xs: str, count: str) -> None:
+        types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i64"]
+        self._call(kernel, types, [matrix, x, "%scratch", "%k", ld, xs, count])
+
+
+class _Blocked(_Loops):
+    """Products by tiles: loops over column blocks, row blocks, passes over k, A blocks, panels and tiles."""
+
+    kind = "blocked"
+
+    def write(self) -> str:
+        """Write the function and return its name."""
+        f = self.f
+        self._sizes()
+        with f.loop("0", "%n", self.nc) as jc:
+            self.jc, self.columns = jc.index, self._min(self.nc, self._sub("%n", jc.index))
+            with f.loop("0", "%m", self.mb) as ib:
+                self.ib, self.block_end = ib.index, self._min("%m", f.add(ib.index, self.mb))
+                with f.loop("0", self._max("%k", "1"), self.step) as pc:
+                    self._pass(pc.index)
+        f.finish()
+        return self.name
+
+    def _down(self, value: str, unit: int) -> str:
+        """`value` >= 0 rounded down to a multiple of `unit`, but at least `unit`."""
+        return self._max(self._sub(value, self.f.binary("urem", "i64", value, str(unit))), str(unit))
+
+    def _sizes(self) -> None:
+        """Sizes of a pass over k (`step`), of column blocks (`nc`), row blocks (`mb`) and A blocks (`mc`)."""
+        f, t = self.f, self.t
+        self.single = self._is("sle", "%k", str(t.depth))
+        passes = self._max(f.binary("udiv", "i64", f.add("%k", str(t.depth - 1)), str(t.depth)), "1")
+        balanced = self._down(f.add(f.binary("udiv", "i64", "%k", passes), "8"), 8)
+        self.step = self._max(self._pick(self.single, "%k", self._min(balanced, str(t.depth))), "1")
+        self.nc = self._min(self._down(f.binary("udiv", "i64", str(t.b_block), self.step), t.width), "%n")
+        self.mc = self._down(f.binary("udiv", "i64", str(t.a_block), self.step), t.rows)
+        rows = f.binary("udiv", "i64", str(t.partial), f.add(self.nc, str(t.width)))
+        self.mb = self._pick(self.single, "%m", self._down(self._max(f.add(rows, str(-t.rows)), "0"), t.rows))
+        self.direct_b = self._both(self._is("sle", "%m", str(t.rows)), f.binary("xor", "i1", self.transpose_b, "true"))
+        self.packed_a = self._both(self._is("sge", "%m", str(t.rows)), self.transpose_a)
+        layouts = [scratch_layout(t, transposed) for transposed in (True, False)]
+        self.packed_b = self._at("%scratch", str(layouts[0].b))
+        self.packed_rows = self._at("%scratch", str(layouts[0].a))
+        self.partial = self._at("%scratch", self._pick(self.transpose_a, *(str(s.partial) for s in layouts)))
+
+    def _pass(self, pc: str) -> None:
+        """One pass over k for a block of rows and columns of C."""
+        f = self.f
+        self.pc, self.kc = pc, self._min(self.step, self._sub("%k", pc))
+        self.again = self._is("sgt", pc, "0")
+        self.final = self._is("sge", f.add(pc, self.step), "%k")
+        self._pack_b()
+        with f.loop(self.ib, self.block_end, self.mc) as ic:
+            self.ic, self.rows_end = ic.index, self._min(f.add(ic.index, self.mc), self.block_end)
+            with f.when(self.packed_a):
+                self._pack_a()
+            with f.loop("0", self.columns, str(self.t.width)) as jr:
+                self._panel(jr.index)
+
+    def _pack_b(self) -> None:
+        """Pack the block of B; only the columns after the last whole panel if B is read in place."""
+        f = self.f
+        edge = self._sub(self.columns, f.binary("urem", "i64", self.columns, str(self.t.width)))
+        first = self._pick(self.direct_b, edge, "0")
+        source = self._element("%b", self.b_strides, self.pc, f.add(self.jc, first))
+        to = self._at(self.packed_b, f.mul(first, self.kc))
+        count = self._sub(self.columns, first)
+        self._call(
+            self._field("ptr", str(_PACK_B)), ["ptr", "ptr", "i64", "i64", "i64"], [source, to, self.kc, count, "%ldb"]
+        )
+
+    def _pack_a(self) -> None:
+        """Pack the block of an A stored [k, m] into panels; the last panel is moved back so that it ends at m."""
+        f, rows = self.f, str(self.t.rows)
+        packer, types = self._field("ptr", str(_PACK_A)), ["ptr", "ptr", "i64", "i64", "i64"]
+        count = self._sub(self.rows_end, self.ic)
+        panels = f.binary("udiv", "i64", count, rows)
+        source = self._element("%a", self.a_strides, self.ic, self.pc)
+        self._call(packer, types, [source, self.packed_rows, self.kc, "%lda", panels])
+        whole = f.mul(panels, rows)
+        with f.when(self._is("slt", whole, count)):
+            source = self._element("%a", self.a_strides, self._sub("%m", rows), self.pc)
+            to = self._at(self.packed_rows, f.mul(whole, self.kc))
+            self._call(packer, types, [source, to, self.kc, "%lda", "1"])
+
+    def _panel(self, jr: str) -> None:
+        """All tiles of one panel of columns in the current block of rows."""
+        f, t = self.f, self.t
+        self.column = f.add(self.jc, jr)
+        self.tile_columns = self._min(str(t.width), self._sub(self.columns, jr))
+        direct = self._both(self.direct_b, self._is("eq", self.tile_columns, str(t.width)))
+        in_place = self._element("%b", self.b_strides, self.pc, self.column)
+        self.b = self._pick(direct, in_place, self._at(self.packed_b, f.mul(jr, self.kc)), "ptr")
+        self.b_stride = self._pick(direct, "%ldb", str(t.width))
+        strip = f.mul(jr, f.add(self._sub(self.block_end, self.ib), str(t.rows)))
+        step = f.fresh("step")
+        with f.loop(self.ic, self.rows_end, step) as ir:
+            inside = f.add(strip, f.mul(self._sub(ir.index, self.ib), str(t.width)))
+            self.tile = self._pick(self.single, "%scratch", self._at(self.partial, inside), "ptr")
+            following = self._tile(ir.index)
+            f.line(f"{step} = sub i64 {following}, {ir.index}")
+
+    def _tile(self, row: str) -> str:
+        """Compute the tile at `row` and hand it over if this is the last pass; returns the next tile's row.
+
+        The tile is the lowest that holds the rest of the rows; it is moved back if it does not fit into A, and then
+        hands over only the rows that no earlier tile has handed over.
+        """
+        f, t = self.f, self.t
+        rest = self._sub("%m", row)
+        height, kernel = str(t.heights[-1]), str(_KERNELS + len(t.heights) - 1)
+        for i in range(len(t.heights) - 2, -1, -1):
+            more = self._is("sgt", rest, str(t.heights[i + 1]))
+            fits = self._both(more, self._is("sge", "%m", str(t.heights[i])))
+            height = self._pick(fits, str(t.heights[i]), height)
+            kernel = self._pick(fits, str(_KERNELS + i), kernel)
+        start = self._min(row, self._sub("%m", height))
+        offset = f.add(f.mul(self._sub(row, self.ic), self.kc), self._sub(str(t.rows), height))
+        in_place = self._element("%a", self.a_strides, start, self.pc)
+        a = self._pick(self.packed_a, self._at(self.packed_rows, offset), in_place, "ptr")
+        a_stride = self._pick(self.packed_a, str(t.rows), "%lda")
+        types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
+        values = [a, self.b, self.tile, self.kc, a_stride, self.b_stride, self.again]
+        self._call(self._field("ptr", kernel), types, values)
+        following = f.add(start, height)
+        with f.when(self.final):
+            sums = self._at(self.tile, f.mul(self._sub(row, start), str(t.width)))
+            self._finish(sums, str(t.width), row, self._sub(following, row), self.column, self.tile_columns)
+        return following

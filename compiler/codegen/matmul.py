@@ -1,0 +1,131 @@
+"""Matrix products as LLVM functions: packed, register tiled, with the caller's epilogue on every finished vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kgraph.compiler.codegen.blocking import PRODUCT_PARAMS, plan, product, scratch_layout
+from kgraph.compiler.codegen.emitter import Function, Module
+from kgraph.compiler.codegen.packing import lanes_below
+from kgraph.compiler.codegen.target import Target
+from kgraph.compiler.codegen.tiles import Tiling, tiling
+
+# epilogue(f, vector_type, [sum], row, column, mask): see `emit_matmul`.
+Epilogue = Callable[[Function, str, list[str], str, str, str | None], None]
+
+# Types that fit one slot of the context through which extra parameters reach the epilogue.
+_SLOT_TYPES = ("ptr", "i1", "i8", "i16", "i32", "i64", "half", "bfloat", "float", "double")
+
+
+@dataclass(frozen=True)
+class MatmulSpec:
+    """One kind of matrix product C[m, n] = A[m, k] B[k, n].
+
+    Attributes:
+        element: "float" or "double".
+        transpose_a: A is stored [k, m] instead of [m, k].
+        transpose_b: B is stored [n, k] instead of [k, n].
+    """
+
+    element: str
+    transpose_a: bool
+    transpose_b: bool
+
+
+@dataclass(frozen=True)
+class ScratchNeed:
+    """Elements of scratch memory, 64-byte aligned, that one call needs; it does not depend on m and n.
+
+    Attributes:
+        constant: elements for every call.
+        partial: further elements for calls with k > kc.
+        kc: largest k that needs no partial sums.
+    """
+
+    constant: int
+    partial: int
+    kc: int
+
+    def elements(self, k: int | None = None) -> int:
+        """Elements for a call with this k; enough for any k if None."""
+        return self.constant + (self.partial if k is None or k > self.kc else 0)
+
+
+def scratch_elements(target: Target, spec: MatmulSpec) -> ScratchNeed:
+    """The scratch memory that the function of `emit_matmul` for `spec` needs."""
+    t = tiling(target, spec.element)
+    return ScratchNeed(scratch_layout(t, spec.transpose_a).partial, t.partial, t.depth)
+
+
+def emit_matmul(
+    module: Module,
+    target: Target,
+    name: str,
+    spec: MatmulSpec,
+    extra_params: Sequence[tuple[str, str]],
+    epilogue: Epilogue,
+) -> None:
+    """Write `void @name(ptr a, ptr b, ptr scratch, i64 m, i64 n, i64 k, i64 lda, i64 ldb, extra_params...)`.
+
+    It computes C = A B (see `MatmulSpec`; lda and ldb are the elements between stored rows) and hands every finished
+    vector of C to the epilogue, which must store it: the function itself writes only to `scratch`
+    (`scratch_elements`, 64-byte aligned). Every element of C is handed over exactly once, also when k is zero (sums
+    of zero); nothing happens when m or n is zero.
+
+    `epilogue(f, vector_type, [sum], row, column, mask)` runs while code is written, a few times, each for one place
+    where vectors are handed over: `sum` holds C[row, column : column + lanes], `row` and `column` are i64 registers;
+    `mask` is None if all lanes are inside C, else a register of the lanes that are. On targets without masked
+    instructions a vector on the edge is handed over as scalars (vector_type is then the element type).
+    It may use the extra parameters (scalars and pointers) by name and open blocks of its own.
+
+    Only the epilogue's loop is written per product; the kernels, packers and blocking loops that it needs are
+    written into the module on first use and shared by all products.
+    """
+    shared = product(module, target, spec.element)
+    constant = plan(module, target, spec.element, spec.transpose_a, spec.transpose_b)
+    f = Function(module, name, [*PRODUCT_PARAMS, *extra_params], attributes=target.function_attributes())
+    context = f.assign(f"alloca [{max(len(extra_params), 1)} x i64], align 8")
+    for slot, (ty, param) in enumerate(extra_params):
+        f.store(_slot_type(ty), f"%{param}", f.gep("i64", context, str(slot)), 8)
+    arguments = [f"{ty.split()[0]} %{param}" for ty, param in PRODUCT_PARAMS]
+    arguments += [f"ptr @{constant}", f"ptr @{name}.finish", f"ptr {context}"]
+    f.line(f"call void @{shared}({', '.join(arguments)})")
+    f.finish()
+    _emit_finish(module, target, tiling(target, spec.element), f"{name}.finish", extra_params, epilogue)
+
+
+def _slot_type(ty: str) -> str:
+    """The type of an extra parameter without its attributes."""
+    bare = ty.split()[0]
+    if bare not in _SLOT_TYPES:
+        raise AssertionError(f"extra parameter of a matrix product: expected one of {_SLOT_TYPES}, received {ty!r}")
+    return bare
+
+
+def _emit_finish(
+    module: Module, target: Target, t: Tiling, name: str, extra_params: Sequence[tuple[str, str]], epilogue: Epilogue
+) -> None:
+    """Write the function that applies the epilogue to a block of finished sums; see `blocking.product`."""
+    sizes = [("i64", size) for size in ("stride", "row", "rows", "column", "columns")]
+    params = [("ptr noalias", "sums"), *sizes, ("ptr", "context")]
+    f = Function(module, name, params, attributes=target.function_attributes())
+    for slot, (ty, param) in enumerate(extra_params):
+        f.line(f"%{param} = load {_slot_type(ty)}, ptr {f.gep('i64', '%context', str(slot))}, align 8")
+    whole = f.binary("and", "i64", "%columns", str(-t.lanes))
+    with f.loop("0", "%rows") as i:
+        row = f.add("%row", i.index)
+        sums = f.gep(t.element, "%sums", f.mul(i.index, "%stride"))
+        with f.loop("0", whole, str(t.lanes)) as j:
+            value = f.load(t.vector, f.gep(t.element, sums, j.index), t.bytes)
+            epilogue(f, t.vector, [value], row, f.add("%column", j.index), None)
+        if target.masked:
+            with f.when(f.binary("icmp slt", "i64", whole, "%columns")):
+                mask = lanes_below(f, t, f.binary("sub", "i64", "%columns", whole))
+                value = f.load(t.vector, f.gep(t.element, sums, whole), t.bytes)
+                epilogue(f, t.vector, [value], row, f.add("%column", whole), mask)
+        else:
+            with f.loop(whole, "%columns") as j:
+                value = f.load(t.element, f.gep(t.element, sums, j.index), t.bytes)
+                epilogue(f, t.element, [value], row, f.add("%column", j.index), None)
+    f.finish()

@@ -1,0 +1,192 @@
+"""Packers: they copy blocks of the operands of a matrix product into the order in which the micro-kernels read."""
+
+from __future__ import annotations
+
+from kgraph.compiler.codegen.emitter import Function, Module, vector_of
+from kgraph.compiler.codegen.target import Target
+from kgraph.compiler.codegen.tiles import Tiling, undefined
+
+# Rows copied per round by `pack_a`, so that every stream of stores fills whole cache lines.
+_ROWS_PER_ROUND = 8
+_B_ROWS = 4
+
+
+def pack_a(module: Module, target: Target, t: Tiling) -> str:
+    """Name of the packer of A stored [k, m]; written into the module on first use.
+
+    void pack(ptr src, ptr dst, i64 k, i64 ld, i64 panels):
+    dst[(q * k + p) * rows + i] = src[p * ld + q * rows + i] for q < panels, p < k, i < rows (the tallest tile).
+    """
+    name = f"matmul.pack_a.{t.element}"
+    if not undefined(module, name):
+        return name
+    params = [("ptr noalias", "src"), ("ptr noalias", "dst"), ("i64", "k"), ("i64", "ld"), ("i64", "panels")]
+    f = Function(module, name, params, attributes=target.function_attributes())
+    piece = vector_of(t.element, t.rows)
+    panel = f.mul("%k", str(t.rows))
+    whole = f.binary("and", "i64", "%k", str(-_ROWS_PER_ROUND))
+    for start, stop, step in (("0", whole, _ROWS_PER_ROUND), (whole, "%k", 1)):
+        with f.loop(start, stop, str(step)) as p:
+            source = f.gep(t.element, "%src", f.mul(p.index, "%ld"))
+            out = f.gep(t.element, "%dst", f.mul(p.index, str(t.rows)))
+            with f.loop("0", "%panels", carried=[("ptr", source), ("ptr", out)]) as q:
+                row = q.carried[0]
+                for r in range(step):
+                    value = f.load(piece, row, t.bytes)
+                    f.store(piece, value, f.gep(t.element, q.carried[1], str(r * t.rows)), t.bytes)
+                    row = f.gep(t.element, row, "%ld")
+                q.next = [f.gep(t.element, q.carried[0], str(t.rows)), f.gep(t.element, q.carried[1], panel)]
+    f.finish()
+    return name
+
+
+def pack_b(module: Module, target: Target, t: Tiling, transposed: bool) -> str:
+    """Name of the packer of B stored [k, n], or [n, k] if `transposed`; written into the module on first use.
+
+    void pack(ptr src, ptr dst, i64 k, i64 n, i64 ld):
+    dst[(q * k + p) * width + j] = B[p, q * width + j] for all panels q with a column below n, p < k, j < width.
+    Columns from n on get arbitrary finite copies or zeros; the kernels compute with them and nobody reads the sums.
+    """
+    name = f"matmul.pack_b.{t.element}.{'t' if transposed else 'n'}"
+    if undefined(module, name):
+        params = [("ptr noalias", "src"), ("ptr noalias", "dst"), ("i64", "k"), ("i64", "n"), ("i64", "ld")]
+        f = Function(module, name, params, attributes=target.function_attributes())
+        if transposed:
+            _pack_transposed(f, t)
+        else:
+            _pack_rows(f, t)
+            _pack_last_columns(f, target, t)
+        f.finish()
+    return name
+
+
+def _pack_rows(f: Function, t: Tiling) -> None:
+    """Copy the whole panels of a B stored [k, n], reading along the rows."""
+    panel = f.mul("%k", str(t.width))
+    columns = f.binary("sub", "i64", "%n", f.binary("srem", "i64", "%n", str(t.width)))
+    whole = f.binary("and", "i64", "%k", str(-_B_ROWS))
+    for start, stop, step in (("0", whole, _B_ROWS), (whole, "%k", 1)):
+        with f.loop(start, stop, str(step)) as p:
+            source = f.gep(t.element, "%src", f.mul(p.index, "%ld"))
+            out = f.gep(t.element, "%dst", f.mul(p.index, str(t.width)))
+            with f.loop("0", columns, str(t.width), carried=[("ptr", out)]) as j:
+                row = f.gep(t.element, source, j.index)
+                for r in range(step):
+                    for v in range(t.vectors):
+                        value = f.load(t.vector, f.gep(t.element, row, str(v * t.lanes)), t.bytes)
+                        to = f.gep(t.element, j.carried[0], str(r * t.width + v * t.lanes))
+                        f.store(t.vector, value, to, t.vector_bytes)
+                    row = f.gep(t.element, row, "%ld")
+                j.next = [f.gep(t.element, j.carried[0], panel)]
+
+
+def _pack_last_columns(f: Function, target: Target, t: Tiling) -> None:
+    """Copy the columns after the whole panels of a B stored [k, n], if there are any."""
+    count = f.binary("srem", "i64", "%n", str(t.width))
+    first = f.binary("sub", "i64", "%n", count)
+    out = f.gep(t.element, "%dst", f.mul(first, "%k"))
+    with (
+        f.when(f.binary("icmp sgt", "i64", count, "0")),
+        f.loop("0", "%k") as p,
+    ):
+        source = f.gep(t.element, f.gep(t.element, "%src", first), f.mul(p.index, "%ld"))
+        to = f.gep(t.element, out, f.mul(p.index, str(t.width)))
+        if target.masked:
+            for v in range(t.vectors):
+                mask = lanes_below(f, t, f.add(count, str(-v * t.lanes)))
+                value = f.masked_load(t.vector, f.gep(t.element, source, str(v * t.lanes)), t.bytes, mask)
+                f.store(t.vector, value, f.gep(t.element, to, str(v * t.lanes)), t.vector_bytes)
+        else:
+            last = f.add(count, "-1")
+            with f.loop("0", str(t.width)) as j:
+                column = f.intrinsic("smin", "i64", j.index, last)
+                value = f.load(t.element, f.gep(t.element, source, column), t.bytes)
+                f.store(t.element, value, f.gep(t.element, to, j.index), t.bytes)
+
+
+def lanes_below(f: Function, t: Tiling, count: str) -> str:
+    """A mask of the lanes whose number is below the i64 `count`, which may be negative or more than the lanes."""
+    lane = f"i{8 * t.bytes}"
+    narrow = f.cast("trunc", "i64", count, lane) if lane != "i64" else count
+    numbers = ", ".join(f"{lane} {i}" for i in range(t.lanes))
+    ty = vector_of(lane, t.lanes)
+    return f.binary("icmp slt", ty, f"<{numbers}>", f.splat_value(ty, narrow))
+
+
+def _pack_transposed(f: Function, t: Tiling) -> None:
+    """Copy a B stored [n, k], one square of `lanes` rows at a time, transposed in registers.
+
+    Rows from n on repeat the last row. The last square of a row block is moved back so that it ends at k.
+    """
+    last = f.add("%n", "-1")
+    squares = f.binary("icmp sge", "i64", "%k", str(t.lanes))
+    square_end = f.select("i1", squares, "i64", "%k", "0")
+    back = f.add("%k", str(-t.lanes))
+    whole = f.add("%n", str(t.width - 1))
+    whole = f.binary("sub", "i64", whole, f.binary("srem", "i64", whole, str(t.width)))
+    with f.loop("0", whole, str(t.lanes)) as j:
+        at = [f.intrinsic("smin", "i64", f.add(j.index, str(i)), last) for i in range(t.lanes)]
+        rows = [f.gep(t.element, "%src", f.mul(i, "%ld")) for i in at]
+        inside = f.binary("srem", "i64", j.index, str(t.width))
+        panel = f.mul(f.binary("sub", "i64", j.index, inside), "%k")
+        out = f.gep(t.element, "%dst", f.add(panel, inside))
+        with f.loop("0", square_end, str(t.lanes)) as p:
+            start = f.intrinsic("smin", "i64", p.index, back)
+            loaded = [f.load(t.vector, f.gep(t.element, row, start), t.bytes) for row in rows]
+            to = f.gep(t.element, out, f.mul(start, str(t.width)))
+            for i, value in enumerate(transpose_square(f, t, loaded)):
+                f.store(t.vector, value, f.gep(t.element, to, str(i * t.width)), t.vector_bytes)
+        short = f.select("i1", squares, "i64", "0", "%k")
+        with f.loop("0", short) as p:
+            to = f.gep(t.element, out, f.mul(p.index, str(t.width)))
+            for i, row in enumerate(rows):
+                value = f.load(t.element, f.gep(t.element, row, p.index), t.bytes)
+                f.store(t.element, value, f.gep(t.element, to, str(i)), t.bytes)
+
+
+def transpose_square(f: Function, t: Tiling, rows: list[str]) -> list[str]:
+    """The transpose of a square of `lanes` vectors.
+
+    First every 128-bit column block is transposed by interleaving halves, which is one cheap instruction on all
+    targets; then whole 128-bit blocks are exchanged between rows.
+    """
+    group = 16 // t.bytes
+    rows = list(rows)
+    for q in range(0, t.lanes, group):
+        rows[q : q + group] = _transpose_blocks(f, t, rows[q : q + group])
+    distance = group
+    while distance < t.lanes:
+        for r in (r for r in range(t.lanes) if not r & distance):
+            low = [lane if not lane & distance else lane - distance + t.lanes for lane in range(t.lanes)]
+            high = [lane + distance if not lane & distance else lane + t.lanes for lane in range(t.lanes)]
+            a, b = rows[r], rows[r + distance]
+            rows[r], rows[r + distance] = _shuffle(f, t, a, b, low), _shuffle(f, t, a, b, high)
+        distance *= 2
+    return rows
+
+
+def _transpose_blocks(f: Function, t: Tiling, rows: list[str]) -> list[str]:
+    """Transpose the square 128-bit blocks of two or four rows."""
+    if len(rows) == 2:
+        return list(_interleave(f, t, rows[0], rows[1]))
+    even, odd = _interleave(f, t, rows[0], rows[2]), _interleave(f, t, rows[1], rows[3])
+    return [*_interleave(f, t, even[0], odd[0]), *_interleave(f, t, even[1], odd[1])]
+
+
+def _interleave(f: Function, t: Tiling, a: str, b: str) -> tuple[str, str]:
+    """Lanes of a and b in turn, from the lower and from the upper half of every 128-bit block."""
+    group = 16 // t.bytes
+    halves = []
+    for half in range(2):
+        order = [
+            block + half * group // 2 + i // 2 + (i % 2) * t.lanes
+            for block in range(0, t.lanes, group)
+            for i in range(group)
+        ]
+        halves.append(_shuffle(f, t, a, b, order))
+    return halves[0], halves[1]
+
+
+def _shuffle(f: Function, t: Tiling, a: str, b: str, order: list[int]) -> str:
+    lanes = ", ".join(f"i32 {i}" for i in order)
+    return f.assign(f"shufflevector {t.vector} {a}, {t.vector} {b}, <{t.lanes} x i32> <{lanes}>")

@@ -1,0 +1,185 @@
+"""Register tiles and cache blocks of the matrix kernels, and the micro-kernels that fill one tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kgraph.compiler.codegen.emitter import Function, Module, vector_of
+from kgraph.compiler.codegen.target import Target
+
+# Steps of k per round of a micro-kernel: enough to hide the loop, and half the code of four.
+UNROLL = 2
+
+# Tile heights (tallest first) and vectors per tile row. Tall tiles of two vectors keep loads per multiply low and
+# still leave registers for the operands; the lower heights serve the last rows.
+_SHAPES = {
+    "avx512": ((12, 8, 4), 2),
+    "avx2": ((6, 4), 2),
+    "sse2": ((4, 2), 2),
+    "neon": ((8, 4), 3),
+}
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Sizes that the matrix kernels of one element type use on one target, in elements.
+
+    Attributes:
+        element: "float" or "double".
+        bytes: size of one element.
+        lanes: elements of one vector register.
+        heights: rows of the register tiles, tallest first.
+        vectors: vectors of one tile row.
+        strip: outputs that a matrix-vector kernel computes at once (a multiple of the lanes).
+        depth: largest k that one pass covers (a multiple of `UNROLL`).
+        a_block: size of the block of A that should stay in the second-level cache.
+        b_block: size of the packed block of B.
+        partial: size of the block of unfinished sums kept between passes.
+    """
+
+    element: str
+    bytes: int
+    lanes: int
+    heights: tuple[int, ...]
+    vectors: int
+    strip: int
+    depth: int
+    a_block: int
+    b_block: int
+    partial: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of the tallest tile."""
+        return self.heights[0]
+
+    @property
+    def width(self) -> int:
+        """Columns of every tile."""
+        return self.vectors * self.lanes
+
+    @property
+    def vector(self) -> str:
+        """LLVM type of one vector register."""
+        return vector_of(self.element, self.lanes)
+
+    @property
+    def vector_bytes(self) -> int:
+        """Size of one vector register."""
+        return self.lanes * self.bytes
+
+
+def tiling(target: Target, element: str) -> Tiling:
+    """The sizes for `element` ("float" or "double") on `target`."""
+    size = {"float": 4, "double": 8}[element]
+    heights, vectors = _SHAPES[target.isa]
+    return Tiling(
+        element=element,
+        bytes=size,
+        lanes=target.lanes(8 * size),
+        heights=heights,
+        vectors=vectors,
+        strip=2048 // size,
+        depth=2048 // size,
+        a_block=(192 << 10) // size,
+        b_block=(2 << 20) // size,
+        partial=(2 << 20) // size,
+    )
+
+
+def undefined(module: Module, name: str) -> bool:
+    """Whether a shared function called `name` still has to be written."""
+    start = f"define internal void @{name}("
+    return not any(text.startswith(start) for text in module.functions)
+
+
+def multiply_add(f: Function, target: Target, ty: str, a: str, b: str, c: str) -> str:
+    """a * b + c; in one instruction where the target has one, since llvm.fma would be a library call elsewhere."""
+    if target.isa == "sse2":
+        return f.binary("fadd", ty, f.binary("fmul", ty, a, b), c)
+    return f.fma(ty, a, b, c)
+
+
+def micro_kernel(module: Module, target: Target, t: Tiling, rows: int, row_major: bool) -> str:
+    """Name of the kernel that computes one tile of `rows` rows; written into the module on first use.
+
+    void kernel(ptr a, ptr b, ptr tile, i64 k, i64 sa, i64 sb, i1 accumulate) computes
+    tile[i, j] = (accumulate ? tile[i, j] : 0) + sum over p < k of A[i, p] * b[p * sb + j], i < rows, j < width,
+    with A[i, p] = a[i * sa + p] if `row_major`, else a[p * sa + i]. The tile is contiguous and vector aligned.
+    """
+    name = f"matmul.tile.{t.element}.{rows}{'r' if row_major else 'k'}"
+    if undefined(module, name):
+        _MicroKernel(module, target, t, rows, row_major).write(name)
+    return name
+
+
+class _MicroKernel:
+    """Writes one micro-kernel; see `micro_kernel`."""
+
+    def __init__(self, module: Module, target: Target, t: Tiling, rows: int, row_major: bool) -> None:
+        self.module, self.target, self.t, self.rows, self.row_major = module, target, t, rows, row_major
+
+    def write(self, name: str) -> None:
+        t = self.t
+        params = [("ptr", "a"), ("ptr", "b"), ("ptr", "tile"), ("i64", "k"), ("i64", "sa"), ("i64", "sb")]
+        f = Function(
+            self.module, name, [*params, ("i1", "accumulate")], attributes=self.target.function_attributes()
+        )
+        self.a_stride = [f.mul(f.mul("%sa", str(t.bytes)), str(i)) for i in range(UNROLL)]
+        self.b_stride = [f.mul(f.mul("%sb", str(t.bytes)), str(i)) for i in range(UNROLL)]
+        start = self._first_sums(f)
+        # The freezes hide that the row pointers are evenly spaced: LLVM's strength reduction would otherwise derive
+        # each from the one before, early in the round, and run out of vector registers.
+        count = self.rows if self.row_major else 0
+        rows = [f.gep("i8", "%a", f.mul(self.a_stride[1], str(i))) for i in range(count)]
+        self.rows_of_a = [f.assign(f"freeze ptr {row}") for row in rows]
+        whole = f.binary("and", "i64", "%k", str(-UNROLL))
+        values = self._k_loop(f, "0", whole, UNROLL, [*start, "%a", "%b"])
+        values = self._k_loop(f, whole, "%k", 1, values)
+        self._store(f, values)
+        f.finish()
+
+    def _first_sums(self, f: Function) -> list[str]:
+        """Accumulators before the loop: the tile's content or zeros."""
+        t, count = self.t, self.rows * self.t.vectors
+        again, ready = f.label("again"), f.label("ready")
+        f.branch_if("%accumulate", again, ready)
+        f.start_block(again)
+        loaded = [
+            f.load(t.vector, f.gep(t.element, "%tile", str(i * t.lanes)), t.vector_bytes) for i in range(count)
+        ]
+        f.branch(ready)
+        f.start_block(ready)
+        return [f.assign(f"phi {t.vector} [ zeroinitializer, %entry ], [ {old}, %{again} ]") for old in loaded]
+
+    def _k_loop(self, f: Function, start: str, stop: str, step: int, values: list[str]) -> list[str]:
+        """Add products p = start .. stop - 1, `step` per round; `values` are accumulators, A pointer, B pointer."""
+        t, count = self.t, self.rows * self.t.vectors
+        types = [t.vector] * count + ["ptr", "ptr"]
+        with f.loop(start, stop, str(step), carried=list(zip(types, values, strict=True))) as loop:
+            acc, (a, b) = loop.carried[:count], loop.carried[count:]
+            rows = [f.gep(t.element, row, loop.index) for row in self.rows_of_a] or [a]
+            for u in range(step):
+                self._products(f, acc, rows, f.gep("i8", b, self.b_stride[u]), u)
+            a = a if self.rows_of_a else f.gep("i8", a, f.mul(self.a_stride[1], str(step)))
+            loop.next = [*acc, a, f.gep("i8", b, f.mul(self.b_stride[1], str(step)))]
+        return loop.results
+
+    def _products(self, f: Function, acc: list[str], a: list[str], b: str, u: int) -> None:
+        """One step of k: every row's element times the row of B, added to `acc` in place."""
+        t = self.t
+        row = [f.load(t.vector, f.gep(t.element, b, str(v * t.lanes)), t.bytes) for v in range(t.vectors)]
+        for i in range(self.rows):
+            if self.rows_of_a:
+                pointer = f.gep(t.element, a[i], str(u))
+            else:
+                pointer = f.gep(t.element, f.gep("i8", a[0], self.a_stride[u]), str(i))
+            scalar = f.splat_value(t.vector, f.load(t.element, pointer, t.bytes))
+            for v in range(t.vectors):
+                at = i * t.vectors + v
+                acc[at] = multiply_add(f, self.target, t.vector, scalar, row[v], acc[at])
+
+    def _store(self, f: Function, values: list[str]) -> None:
+        t = self.t
+        for i in range(self.rows * t.vectors):
+            f.store(t.vector, values[i], f.gep(t.element, "%tile", str(i * t.lanes)), t.vector_bytes)
