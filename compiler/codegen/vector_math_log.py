@@ -6,7 +6,6 @@ import math
 
 from kgraph.compiler.codegen.emitter import Function
 from kgraph.compiler.codegen.vector_arithmetic import Lanes
-from kgraph.compiler.codegen.vector_math_exp import exp_lanes
 
 # L of 2 atanh(s) = 2 s + s z L(z), z = s^2, for |s| <= 0.1716 (log of sqrt(1/2) to sqrt(2)); minimax by the Remez
 # exchange algorithm in 240-bit arithmetic, coefficients rounded one by one from the lowest power on. Errors of z L:

@@ -38,10 +38,10 @@ def _halves(lanes: Lanes, a: str) -> tuple[str, str]:
     return high, lanes.sub(a, high)
 
 
-def _sum(lanes: Lanes, large: str, small: str, rest: str) -> tuple[str, str]:
-    """large + small + rest as a rounded sum and its error; |large| >= |small| or large = 0."""
+def _sum(lanes: Lanes, large: str, small: str) -> tuple[str, str]:
+    """large + small as rounded sum and exact error (Dekker); |large| >= |small| or large = 0."""
     high = lanes.add(large, small)
-    return high, lanes.add(lanes.add(lanes.sub(large, high), small), rest)
+    return high, lanes.add(lanes.sub(large, high), small)
 
 
 def _long_log(lanes: Lanes, x: str) -> tuple[str, str]:
@@ -65,10 +65,11 @@ def _long_log(lanes: Lanes, x: str) -> tuple[str, str]:
     t_low = lanes.fma(lanes.mul(z, z), lanes.horner(z, _TAIL), t_low)
     u, u_low = _two_product(lanes, two_s, t)
     u_low = lanes.fma(two_s, t_low, lanes.fma(two_s_low, t, lanes.add(u_low, two_s_low)))
-    high, low = _sum(lanes, two_s, u, u_low)
-    low = lanes.fma(exponent, lanes.real(LN2["double"][1]), low)
-    high, low = _sum(lanes, lanes.mul(exponent, lanes.real(LN2["double"][0])), high, low)
-    return at_poles(lanes, x, high), low
+    first, first_low = _sum(lanes, two_s, u)
+    second, second_low = _sum(lanes, lanes.mul(exponent, lanes.real(LN2["double"][0])), first)
+    low = lanes.fma(exponent, lanes.real(LN2["double"][1]), lanes.add(first_low, u_low))
+    total, low = _sum(lanes, second, lanes.add(second_low, low))
+    return at_poles(lanes, x, total), low
 
 
 def _magnitude(lanes: Lanes, x: str, y: str, long: bool) -> str:
@@ -108,12 +109,10 @@ def pow(f: Function, ty: str, x: str, y: str, *, fma: bool) -> str:
     even = _is_integer(lanes, lanes.mul(size, lanes.real(0.5)))
     signed = lanes.select(even, result, lanes.copysign(result, x))
     result = lanes.select(whole, signed, result)
-    finite = lanes.mask(
+    negative = lanes.mask(
         "and", lanes.compare("olt", x, lanes.real(0.0)), lanes.compare("ogt", x, lanes.real(-math.inf))
     )
-    result = lanes.select(finite, lanes.select(whole, result, lanes.real(math.nan)), result)
-    trivial = lanes.mask(
-        "or", lanes.compare("oeq", y, lanes.real(0.0)), lanes.compare("oeq", x, lanes.real(1.0))
-    )
+    result = lanes.select(negative, lanes.select(whole, result, lanes.real(math.nan)), result)
+    trivial = lanes.mask("or", lanes.compare("oeq", y, lanes.real(0.0)), lanes.compare("oeq", x, lanes.real(1.0)))
     result = lanes.select(trivial, lanes.real(1.0), result)
     return f.cast("fptrunc", lanes.ty, result, ty) if single else result

@@ -38,16 +38,14 @@ _FRACTION_BITS = 1216
 def _reduced(lanes: Lanes, a: str) -> tuple[str, str]:
     """a - n pi/2 for 0 <= a <= 2^20 (doubles), n the nearest integer, and integers with n in the low bits.
 
-    Cody and Waite's reduction in three parts. The error of the second difference is carried (Knuth's exact sum):
-    near multiples of pi/2 it is all that is left.
+    Cody and Waite's reduction. The first difference is exact, the second has no bits below 2^-66 and so is exact
+    wherever it is small: what cancels near multiples of pi/2 carries no error.
     """
     n, low_bits = lanes.round_to_int(a, 2 / math.pi)
-    first = lanes.fma(n, lanes.real(-_HALF_PI[0]), a)
-    second = lanes.mul(n, lanes.real(-_HALF_PI[1]))
-    high = lanes.add(first, second)
-    added = lanes.sub(high, first)
-    lost = lanes.add(lanes.sub(first, lanes.sub(high, added)), lanes.sub(second, added))
-    return lanes.add(high, lanes.fma(n, lanes.real(-_HALF_PI[2]), lost)), low_bits
+    r = a
+    for part in _HALF_PI:
+        r = lanes.fma(n, lanes.real(-part), r)
+    return r, low_bits
 
 
 def _quarter_wave(lanes: Lanes, r: str, quadrant: str) -> str:
@@ -93,10 +91,10 @@ def _large_function(f: Function) -> str:
     remainder = g.binary("shl", "i192", product, "2")
     upper = g.cast("trunc", "i192", g.binary("lshr", "i192", remainder, "128"), "i64")
     lower = g.cast("trunc", "i192", g.binary("lshr", "i192", remainder, "64"), "i64")
-    high = lanes.mul(g.cast("sitofp", "i64", upper, "double"), lanes.real(2.0**-64 * math.pi / 2))
-    low = lanes.mul(g.cast("uitofp", "i64", lower, "double"), lanes.real(2.0**-128 * math.pi / 2))
+    low = lanes.mul(g.cast("uitofp", "i64", lower, "double"), lanes.real(2.0**-64))
+    turn = lanes.add(g.cast("sitofp", "i64", upper, "double"), low)
     quarter = g.binary("add", "i64", nearest, "%quadrant")
-    g.finish("double " + _quarter_wave(lanes, lanes.add(high, low), quarter))
+    g.finish("double " + _quarter_wave(lanes, lanes.mul(turn, lanes.real(2.0**-64 * math.pi / 2)), quarter))
     return name
 
 
