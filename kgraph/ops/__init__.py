@@ -1,0 +1,51 @@
+"""The table of primitive ops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from kgraph.errors import InternalError
+from kgraph.ir.opdef import OpDef
+from kgraph.ops import (
+    contractions,
+    elementwise,
+    generators,
+    indexing,
+    joining,
+    logic,
+    losses,
+    randoms,
+    reductions,
+    rowwise,
+    shaping,
+    structural,
+)
+
+
+def table(ops: Iterable[OpDef]) -> Mapping[str, OpDef]:
+    """A read-only table of ops by name; a name that comes twice is refused."""
+    out: dict[str, OpDef] = {}
+    for op in ops:
+        if op.name in out:
+            raise InternalError(f"two ops are called {op.name!r}")
+        out[op.name] = op
+    return MappingProxyType(out)
+
+
+REGISTRY: Mapping[str, OpDef] = table(
+    (
+        *elementwise.OPS,
+        *logic.OPS,
+        *losses.OPS,
+        *shaping.OPS,
+        *joining.OPS,
+        *generators.OPS,
+        *reductions.OPS,
+        *contractions.OPS,
+        *indexing.OPS,
+        *randoms.OPS,
+        *rowwise.OPS,
+        *structural.OPS,
+    )
+)
