@@ -18,7 +18,7 @@ from kgraph.ir.opdef import Trait
 
 x, y = Var("x"), Var("y")
 both, either, invert = term("logical_and"), term("logical_or"), term("logical_not")
-low, high, divide, sqrt, relu = term("min"), term("max"), term("div"), term("sqrt"), term("relu")
+low, high, divide, sqrt, relu = term("minimum"), term("maximum"), term("div"), term("sqrt"), term("relu")
 
 
 def _adding_zero_is_exact(value: Value, rewriter: Rewriter) -> bool:
