@@ -54,3 +54,7 @@ class ParseError(KgraphError, ValueError):
 
 class InternalError(KgraphError, RuntimeError):
     """A fault of kgraph itself, never of the user."""
+
+
+class VerifyError(KgraphError, ValueError):
+    """A graph or kernel breaks a rule of the IR; a note shows the place in the printed text."""

@@ -97,10 +97,13 @@ def symbol(name: str) -> DimExpr:
 
 
 def _term(monomial: Monomial, factor: int) -> str:
-    text = "*".join(map(str, monomial))
-    if not text:
+    if not monomial:
         return str(factor)
-    return text if factor == 1 else f"{factor}*{text}"
+    if len(monomial) == 1 and factor == 1:
+        return str(monomial[0])
+    # A quotient inside a product needs its own parentheses: 3*((n+1)//2) is not (3*(n+1))//2.
+    text = "*".join(atom if isinstance(atom, str) else f"({atom})" for atom in monomial)
+    return text if factor == 1 else f"-{text}" if factor == -1 else f"{factor}*{text}"
 
 
 def _terms(dim: Dim) -> tuple[tuple[Monomial, int], ...]:
@@ -196,5 +199,3 @@ def substitute(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
                 value = value * (substitute(atom.numerator, sizes) // atom.divisor)
         total = total + value
     return total
-
-

@@ -1,4 +1,4 @@
-"""Philox2x32-10, the counter-based random bits of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011)."""
+"""Philox2x32-10: counter-based random bits (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011)."""
 
 from __future__ import annotations
 

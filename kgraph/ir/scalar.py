@@ -108,7 +108,8 @@ class ScalarFunction:
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), through tanh so that nothing overflows."""
     half = x.dtype.type(0.5)
-    return half * np.tanh(half * x) + half
+    out: Array = half * np.tanh(half * x) + half
+    return out
 
 
 def erf(x: Array) -> Array:
