@@ -1,0 +1,137 @@
+"""Facts about the statements and expressions of a kernel that code generation asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from kgraph.ir.dims import Dim, DimExpr, FloorDiv, product, substitute, symbols_of
+from kgraph.ir.dtypes import DType
+from kgraph.ir.loops import Accumulate, Combine, Contract, For, Init, Let, Stmt, Store
+from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, Load, Local
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """Operands of an expression."""
+    return expr.args if isinstance(expr, Call) else ()
+
+
+def walk(roots: Iterable[Expr]) -> Iterator[Expr]:
+    """Every expression below `roots`, each object once."""
+    seen: set[int] = set()
+    stack = list(roots)
+    while stack:
+        expr = stack.pop()
+        if id(expr) not in seen:
+            seen.add(id(expr))
+            stack.extend(children(expr))
+            yield expr
+
+
+def statements(body: Iterable[Stmt]) -> Iterator[Stmt]:
+    """Every statement of a body, also those inside loops, in order."""
+    for stmt in body:
+        yield stmt
+        if isinstance(stmt, For | Contract):
+            yield from statements(stmt.body)
+
+
+def values(body: Iterable[Stmt]) -> list[Expr]:
+    """The expressions that the statements of a body hold directly."""
+    return [s.value for s in statements(body) if isinstance(s, Let | Init | Accumulate | Store)]
+
+
+def flat_index(buffer: Buffer, index: tuple[Dim, ...]) -> Dim:
+    """Position of an element in the row-major array."""
+    flat: Dim = 0
+    for axis, at in enumerate(index):
+        flat = flat + at * product(buffer.shape[axis + 1 :])
+    return flat
+
+
+def accesses(body: Iterable[Stmt]) -> list[tuple[Buffer, Dim]]:
+    """Buffer and flat index of every load and store inside a body."""
+    found = [(e.buffer, flat_index(e.buffer, e.index)) for e in walk(values(body)) if isinstance(e, Load)]
+    found += [(s.buffer, flat_index(s.buffer, s.index)) for s in statements(body) if isinstance(s, Store)]
+    return found
+
+
+def accumulated(body: Iterable[Stmt]) -> dict[str, tuple[Combine, DType]]:
+    """Locals that a body accumulates into without starting them, in order of appearance."""
+    found: dict[str, tuple[Combine, DType]] = {}
+    started: set[str] = set()
+    for stmt in statements(body):
+        if isinstance(stmt, Init):
+            started.add(stmt.name)
+        elif isinstance(stmt, Accumulate) and stmt.name not in started:
+            found.setdefault(stmt.name, (stmt.combine, stmt.value.dtype))
+    return found
+
+
+def changed(body: Iterable[Stmt]) -> frozenset[str]:
+    """What a body changes: "%" and the name of a local, "@" and the name of a buffer."""
+    names: set[str] = set()
+    for stmt in statements(body):
+        if isinstance(stmt, Store):
+            names.add("@" + stmt.buffer.name)
+        elif isinstance(stmt, Let | Init | Accumulate):
+            names.add("%" + stmt.name)
+        elif isinstance(stmt, Contract):
+            names |= {"%" + stmt.acc, "@" + stmt.scratch.name}
+    return frozenset(names)
+
+
+def cost(body: Iterable[Stmt]) -> int:
+    """Rough number of instructions of one run of a body, loops taken once."""
+    calls = (e.function for e in walk(values(body)) if isinstance(e, Call))
+    return sum(FUNCTIONS[name].cost if name in FUNCTIONS else 1 for name in calls)
+
+
+def stride(flat: Dim, var: str) -> Dim | None:
+    """How far `flat` moves when `var` grows by one; None if that is not the same everywhere.
+
+    >>> from kgraph.ir.dims import symbol
+    >>> stride(symbol("i") * 7 + symbol("j"), "i")
+    7
+    """
+    if isinstance(flat, int) or var not in symbols_of(flat):
+        return 0
+    step: Dim = 0
+    for monomial, factor in flat.terms:
+        touching = [a for a in monomial if a == var or (isinstance(a, FloorDiv) and var in symbols_of(a.numerator))]
+        if touching:
+            if touching != [var]:
+                return None
+            rest = tuple(a for a in monomial if a != var)
+            step = step + (DimExpr(((rest, factor),)) if rest else factor)
+    return step
+
+
+def moved(flat: Dim, var: str, to: Dim) -> Dim:
+    """`flat` with `var` replaced."""
+    return substitute(flat, {var: to})
+
+
+class Uses:
+    """What expressions depend on, remembered by object: loop variables and sizes, "%local", "@buffer"."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Expr, frozenset[str]]] = {}
+
+    def of(self, expr: Expr) -> frozenset[str]:
+        """Names that the value of an expression depends on."""
+        found = self._known.get(id(expr))
+        if found is None:
+            found = self._known[id(expr)] = (expr, self._find(expr))
+        return found[1]
+
+    def _find(self, expr: Expr) -> frozenset[str]:
+        if isinstance(expr, Const):
+            return frozenset()
+        if isinstance(expr, Local):
+            return frozenset(("%" + expr.name,))
+        if isinstance(expr, IndexValue):
+            return frozenset(symbols_of(expr.index))
+        if isinstance(expr, Load):
+            indices = [symbols_of(d) for d in expr.index]
+            return frozenset({"@" + expr.buffer.name}.union(*indices, symbols_of(product(expr.buffer.shape))))
+        return frozenset().union(*(self.of(a) for a in expr.args))

@@ -1,0 +1,276 @@
+"""Kernels as LLVM functions: loops, locals carried round them, stores and matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
+from kgraph.compiler.codegen.expressions import Expressions
+from kgraph.compiler.codegen.facts import Uses, accumulated, changed, flat_index, statements, values, walk
+from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul
+from kgraph.compiler.codegen.scalar_functions import register_type
+from kgraph.compiler.codegen.scopes import Scope, Value, VectorLoop
+from kgraph.compiler.codegen.target import Target
+from kgraph.compiler.codegen.vector_loops import VectorPlan, plan_vector_loop
+from kgraph.ir.dims import symbols_of
+from kgraph.ir.dtypes import DType
+from kgraph.ir.loops import Accumulate, Combine, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store
+from kgraph.ir.scalar import Buffer, IndexValue, Load, Local
+
+Sums = Mapping[str, tuple[Combine, DType]]
+
+
+def emit_kernel(module: Module, target: Target, kernel: Kernel) -> None:
+    """Write `define internal void @name(ptr b0, ..., i64 s0, ...)`: buffers and sizes in the kernel's order.
+
+    A buffer that is only read may be the same memory as one that is written if both are used at the same index:
+    every round of a loop loads before it stores.
+    """
+    bases = {buffer.name: f"%b{n}" for n, buffer in enumerate(kernel.buffers)}
+    sizes = {name: f"%s{n}" for n, name in enumerate(kernel.sizes)}
+    params = [("ptr", text[1:]) for text in bases.values()] + [("i64", text[1:]) for text in sizes.values()]
+    f = Function(module, kernel.name, params, attributes=target.function_attributes())
+    writer = KernelWriter(f, target, bases, Uses())
+    outermost = Scope(variables=sizes)
+    writer.expressions.hoist(outermost, kernel.body, changed(kernel.body), 1)
+    writer.body(outermost.inside(), kernel.body)
+    f.finish()
+
+
+class KernelWriter:
+    """Writes statements into one LLVM function."""
+
+    def __init__(self, f: Function, target: Target, bases: Mapping[str, str], uses: Uses) -> None:
+        """`bases` are the pointers of the buffers by name."""
+        self.f = f
+        self.target = target
+        self.bases = dict(bases)
+        self.uses = uses
+        self.expressions = Expressions(f, target, self.bases, uses)
+        self.functions = self.expressions.functions
+        self.products = 0
+
+    def body(self, scope: Scope, body: Sequence[Stmt]) -> None:
+        """Write statements in order."""
+        self.expressions.load_early(scope, body)
+        for stmt in body:
+            self._statement(scope, stmt)
+
+    def _statement(self, scope: Scope, stmt: Stmt) -> None:
+        if isinstance(stmt, Let):
+            scope.locals[stmt.name] = self.expressions.value(scope, stmt.value)
+        elif isinstance(stmt, Init):
+            lanes = scope.vector.lanes if scope.vector else 1
+            value = self.expressions.value(scope, stmt.value)
+            scope.locals[stmt.name] = Value(self.expressions.spread(scope, value, stmt.value.dtype, lanes), lanes)
+            scope.forget(frozenset(("%" + stmt.name,)))
+        elif isinstance(stmt, Accumulate):
+            self._accumulate(scope, stmt)
+        elif isinstance(stmt, Store):
+            self.expressions.store(scope, stmt)
+            scope.forget(frozenset(("@" + stmt.buffer.name,)))
+        elif isinstance(stmt, Contract):
+            self._contract(scope, stmt)
+        elif stmt.kind == "vector" and scope.vector is None:
+            self._vector_loop(scope, stmt)
+        else:
+            self._serial_loop(scope, stmt)
+
+    def _accumulate(self, scope: Scope, stmt: Accumulate) -> None:
+        old = scope.local(stmt.name)
+        dtype, vector = stmt.value.dtype, scope.vector
+        new = self.expressions.spread(scope, self.expressions.value(scope, stmt.value), dtype, old.lanes)
+        ty = register_type(dtype, old.lanes)
+        if vector and vector.mask and stmt.name in vector.partial:
+            neutral = splat(ty, self.functions.identity(stmt.combine, dtype))
+            new = self.f.select(vector_of("i1", old.lanes), vector.mask, ty, new, neutral)
+        combined = self.functions.combine(stmt.combine, dtype, ty, old.text, new)
+        scope.set_local(stmt.name, Value(combined, old.lanes))
+        scope.forget(frozenset(("%" + stmt.name,)))
+
+    # --- loops ------------------------------------------------------------------------------------------------
+    def _serial_loop(self, scope: Scope, stmt: For) -> None:
+        if stmt.extent == 0:
+            return
+        sums, before = self._enter(scope, stmt, 1)
+        extent = self.expressions.indices.dim(before, stmt.extent)
+        self._rounds(before, stmt, ("0", extent, 1), sums, None)
+        for name in sums:
+            scope.set_local(name, before.local(name))
+
+    def _enter(self, scope: Scope, stmt: For, lanes: int) -> tuple[Sums, Scope]:
+        """Prepare for a loop: the locals it carries, and a scope for what is computed before it."""
+        names = changed(stmt.body)
+        scope.forget(names)
+        before = scope.inside()
+        self.expressions.hoist(before, stmt.body, names, lanes)
+        self.expressions.indices.prepare(before, stmt.extent)
+        sums = accumulated(stmt.body)
+        for name in sums:
+            before.locals[name] = scope.local(name)
+        return sums, before
+
+    def _rounds(
+        self, before: Scope, stmt: For, bounds: tuple[str, str, int], sums: Sums, vector: VectorLoop | None
+    ) -> None:
+        """Write the rounds start, start + step, ... below stop; `before` holds the carried locals."""
+        start, stop, step = bounds
+        if start.isdigit() and stop.isdigit() and int(stop) - int(start) <= step:
+            if int(stop) > int(start):
+                self._round(before, stmt, start, stop, sums, vector)
+            return
+        first = [(register_type(d, before.local(n).lanes), before.local(n).text) for n, (_, d) in sums.items()]
+        lanes = [before.local(n).lanes for n in sums]
+        with self.f.loop(start, stop, str(step), first) as loop:
+            for name, text, width in zip(sums, loop.carried, lanes, strict=True):
+                before.locals[name] = Value(text, width)
+            self._round(before, stmt, loop.index, stop, sums, vector)
+            loop.next = [before.local(n).text for n in sums]
+        for name, text, width in zip(sums, loop.results, lanes, strict=True):
+            before.locals[name] = Value(text, width)
+
+    def _round(
+        self, before: Scope, stmt: For, index: str, stop: str, sums: Sums, vector: VectorLoop | None
+    ) -> None:
+        if vector and vector.mask is not None:
+            mask = self._mask(stmt, vector.lanes, index, stop)
+            vector = VectorLoop(vector.var, vector.lanes, mask, vector.partial)
+        inner = before.inside({stmt.var: index}, vector)
+        inner.locals.update({name: before.local(name) for name in sums})
+        self.body(inner, stmt.body)
+        before.locals.update({name: inner.local(name) for name in sums})
+
+    def _mask(self, stmt: For, lanes: int, index: str, stop: str) -> str:
+        """The lanes whose index is below `stop`."""
+        if index.isdigit() and stop.isdigit():
+            return "<" + ", ".join(f"i1 {int(int(index) + n < int(stop))}" for n in range(lanes)) + ">"
+        element = "i32" if self.target.lanes(32) == lanes else "i64"
+        left = self.f.binary("sub", "i64", stop, index)
+        if element == "i32":
+            left = self.f.cast("trunc", "i64", left, "i32")
+        ty = vector_of(element, lanes)
+        numbers = "<" + ", ".join(f"{element} {n}" for n in range(lanes)) + ">"
+        return self.f.binary("icmp slt", ty, numbers, self.f.splat_value(ty, left))
+
+    def _vector_loop(self, scope: Scope, stmt: For) -> None:
+        plan = plan_vector_loop(self.target, stmt)
+        if plan.lanes == 1:
+            self._serial_loop(scope, stmt)
+            return
+        sums, before = self._enter(scope, stmt, plan.step)
+        scalars = {name: before.local(name) for name in sums}
+        stop = self.expressions.indices.dim(before, stmt.extent)
+        middle = self._rounded_down(stop, plan.step)
+        for name, (how, dtype) in sums.items():
+            neutral = splat(register_type(dtype, plan.step), self.functions.identity(how, dtype))
+            before.locals[name] = Value(neutral, plan.step)
+        self._rounds(before, stmt, ("0", middle, plan.step), sums, self._lanes(stmt, plan.step, False, sums))
+        if plan.masked and middle != stop:
+            self._narrow(before, sums, plan.step, plan.lanes)
+            rest = self._lanes(stmt, plan.lanes, True, sums)
+            self._rounds(before, stmt, (middle, stop, plan.lanes), sums, rest)
+        self._total(before, sums, scalars)
+        if not plan.masked and middle != stop:
+            self._rounds(before, stmt, (middle, stop, 1), sums, None)
+        for name in sums:
+            scope.set_local(name, before.local(name))
+
+    @staticmethod
+    def _lanes(stmt: For, lanes: int, masked: bool, sums: Sums) -> VectorLoop:
+        return VectorLoop(stmt.var, lanes, "" if masked else None, frozenset(sums))
+
+    def _rounded_down(self, stop: str, step: int) -> str:
+        if stop.isdigit():
+            return str(int(stop) // step * step)
+        return self.f.binary("and", "i64", stop, str(-step))
+
+    def _narrow(self, before: Scope, sums: Sums, lanes: int, to: int) -> None:
+        """Combine halves of the partial sums until `to` lanes are left."""
+        for name, (how, dtype) in sums.items():
+            text, width = before.local(name).text, lanes
+            while width > to:
+                text = self._halves(text, how, dtype, width)
+                width //= 2
+            before.locals[name] = Value(text, to)
+
+    def _halves(self, text: str, how: Combine, dtype: DType, lanes: int) -> str:
+        ty, half = register_type(dtype, lanes), lanes // 2
+        if half == 1:
+            parts = [self.f.assign(f"extractelement {ty} {text}, i64 {n}") for n in (0, 1)]
+        else:
+            picks = [", ".join(f"i32 {start + n}" for n in range(half)) for start in (0, half)]
+            parts = [
+                self.f.assign(f"shufflevector {ty} {text}, {ty} poison, <{half} x i32> <{pick}>") for pick in picks
+            ]
+        return self.functions.combine(how, dtype, register_type(dtype, half), *parts)
+
+    def _total(self, before: Scope, sums: Sums, scalars: Mapping[str, Value]) -> None:
+        """Join the lanes' partial sums with the value from before the loop."""
+        for name, (how, dtype) in sums.items():
+            self._narrow(before, {name: (how, dtype)}, before.local(name).lanes, 1)
+            ty = register_type(dtype, 1)
+            text = self.functions.combine(how, dtype, ty, scalars[name].text, before.local(name).text)
+            before.locals[name] = Value(text, 1)
+
+    # --- matrix products --------------------------------------------------------------------------------------
+    def _contract(self, scope: Scope, stmt: Contract) -> None:
+        """Call a function of its own for the product; its epilogue is the body."""
+        names = changed(stmt.body) | {"@" + stmt.scratch.name}
+        scope.forget(names)
+        name = f"{self.f.name}.product{self.products}"
+        self.products += 1
+        buffers, variables, outer = self._captured(scope, stmt)
+        captured = [("ptr", self.bases[b]) for b in buffers]
+        captured += [("i64", scope.variable(v)) for v in variables]
+        captured += [(register_type(d, 1), scope.local(n).text) for n, d in outer.items()]
+        params = [(ty, f"x.{n}") for n, (ty, _) in enumerate(captured)]
+        texts = iter([f"%{param}" for _, param in params])
+        bases = {b: next(texts) for b in buffers}
+        sizes = {v: next(texts) for v in variables}
+        locals_ = {n: Value(next(texts), 1) for n in outer}
+
+        def epilogue(f: Function, ty: str, sums: list[str], row: str, col: str, mask: str | None) -> None:
+            writer = KernelWriter(f, self.target, bases, self.uses)
+            lanes = lanes_of(ty)
+            vector = VectorLoop(stmt.col, lanes, mask, frozenset()) if lanes > 1 else None
+            inside = Scope(variables=sizes, locals=dict(locals_)).inside({stmt.row: row})
+            inside = inside.inside({stmt.col: col}, vector)
+            inside.locals[stmt.acc] = Value(sums[0], lanes)
+            writer.body(inside, stmt.body)
+
+        spec = MatmulSpec(stmt.dtype.llvm, stmt.a.transposed, stmt.b.transposed)
+        emit_matmul(self.f.module, self.target, name, spec, params, epilogue)
+        dim, scratch = self.expressions.indices.dim, self.bases[stmt.scratch.name]
+        args = [("ptr", self._corner(scope, stmt.a)), ("ptr", self._corner(scope, stmt.b)), ("ptr", scratch)]
+        args += [("i64", dim(scope, d)) for d in (stmt.m, stmt.n, stmt.k)]
+        args += [("i64", dim(scope, matrix.buffer.shape[-1])) for matrix in (stmt.a, stmt.b)]
+        listed = ", ".join(f"{ty} {text}" for ty, text in args + captured)
+        self.f.line(f"call void @{name}({listed})")
+        scope.forget(names)
+
+    def _corner(self, scope: Scope, matrix: Matrix) -> str:
+        """Address of the first element of a matrix operand."""
+        index = (*matrix.batch, 0, 0)
+        return self.expressions.indices.address(scope, matrix.buffer, flat_index(matrix.buffer, index))
+
+    def _captured(self, scope: Scope, stmt: Contract) -> tuple[list[str], list[str], dict[str, DType]]:
+        """Buffers, variables and locals from outside that the body of a product uses."""
+        buffers: dict[str, Buffer] = {}
+        indices: set[str] = set()
+        outer: dict[str, DType] = {}
+        for expr in walk(values(stmt.body)):
+            if isinstance(expr, Load):
+                buffers[expr.buffer.name] = expr.buffer
+                indices |= symbols_of(flat_index(expr.buffer, expr.index))
+            elif isinstance(expr, IndexValue):
+                indices |= symbols_of(expr.index)
+            elif isinstance(expr, Local) and scope.has_local(expr.name):
+                outer[expr.name] = expr.dtype
+        for inner in statements(stmt.body):
+            if isinstance(inner, Store):
+                buffers[inner.buffer.name] = inner.buffer
+                indices |= symbols_of(flat_index(inner.buffer, inner.index))
+        return sorted(buffers), sorted(indices - {stmt.row, stmt.col}), dict(sorted(outer.items()))
+
+
+__all__ = ["KernelWriter", "VectorPlan", "emit_kernel"]

@@ -1,0 +1,74 @@
+"""How a vector loop is cut: lanes, how many vectors at once, and how the last few iterations run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kgraph.compiler.codegen.facts import accesses, accumulated, cost, statements, stride, values, walk
+from kgraph.compiler.codegen.memory import maskable
+from kgraph.compiler.codegen.target import Target
+from kgraph.ir.dims import symbols_of
+from kgraph.ir.loops import Contract, For, Init, Store
+
+# Bodies up to this cost are run on four vectors at once where the next round waits for the sum of this one.
+_CHEAP, _MODERATE = 12, 40
+
+
+@dataclass(frozen=True)
+class VectorPlan:
+    """How one vector loop runs.
+
+    Attributes:
+        lanes: iterations of one vector; 1 for a loop that runs one by one.
+        vectors: vectors of the main loop's round; a power of two.
+        masked: the rest runs as masked vectors; else one by one.
+    """
+
+    lanes: int
+    vectors: int
+    masked: bool
+
+    @property
+    def step(self) -> int:
+        """Iterations of one round of the main loop."""
+        return self.lanes * self.vectors
+
+
+def plan_vector_loop(target: Target, loop: For) -> VectorPlan:
+    """Choose how a vector loop runs."""
+    serial = VectorPlan(1, 1, False)
+    if loop.extent == 1 or any(
+        isinstance(s, Contract) or (isinstance(s, For) and _depends(s, loop.var)) for s in statements(loop.body)
+    ):
+        return serial
+    places = accesses(loop.body)
+    widths = [e.dtype.bits for e in walk(values(loop.body)) if e.dtype.is_float]
+    widths += [buffer.dtype.bits for buffer, _ in places if buffer.dtype.is_float]
+    lanes = target.lanes(max(widths, default=32))
+    masked = target.masked
+    for buffer, flat in places:
+        step = stride(flat, loop.var)
+        masked = masked and (step == 0 or (step == 1 and maskable(target, buffer.dtype)))
+    vectors = _vectors(loop)
+    if isinstance(loop.extent, int):
+        while vectors > 1 and loop.extent < vectors * lanes:
+            vectors //= 2
+        if not masked and loop.extent < lanes:
+            return serial
+    return VectorPlan(lanes, vectors, masked)
+
+
+def _depends(inner: For, var: str) -> bool:
+    return var in symbols_of(inner.extent)
+
+
+def _vectors(loop: For) -> int:
+    """Vectors at once: several where sums would wait for each other, and stores are rare."""
+    sums = accumulated(loop.body)
+    inner = [s for s in loop.body if isinstance(s, For)]
+    stores = any(isinstance(s, Store) for s in loop.body)
+    columns = bool(inner) and any(isinstance(s, Init) for s in loop.body)
+    if not columns and (not sums or stores):
+        return 1
+    price = cost(loop.body)
+    return 4 if price <= _CHEAP else 2 if price <= _MODERATE else 1

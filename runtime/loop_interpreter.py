@@ -1,0 +1,119 @@
+"""Loop nests in plain Python, one element after another: the reference for generated code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgraph.ir.dims import Dim, evaluate
+from kgraph.ir.dtypes import DType
+from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store
+from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, Load, Local
+
+Array = npt.NDArray[Any]
+
+_COMBINE = {"add": "add", "mul": "mul", "max": "max", "min": "min", "or": "or", "and": "and"}
+
+
+def run_kernel(
+    kernel: Kernel, buffers: Mapping[str, Array] | Sequence[Array], sizes: Mapping[str, int] | None = None
+) -> None:
+    """Run a kernel on arrays, given by buffer name or in the kernel's order, each with its buffer's element count.
+
+    Arrays of "out" and "scratch" buffers are written in place and must be contiguous; scratch may be left out of a
+    mapping. `sizes` gives the symbolic sizes.
+    """
+    sizes = dict(sizes or {})
+    if not isinstance(buffers, Mapping):
+        buffers = {b.name: array for b, array in zip(kernel.buffers, buffers, strict=True)}
+    views = {}
+    for buffer in kernel.buffers:
+        shape = tuple(evaluate(d, sizes) for d in buffer.shape)
+        array = buffers[buffer.name] if buffer.name in buffers else np.zeros(shape, buffer.dtype.to_numpy())
+        view = array.view()
+        view.shape = shape
+        views[buffer.name] = view
+    with np.errstate(all="ignore"):
+        _Run(views).body(kernel.body, sizes, {})
+
+
+class _Run:
+    """One run of a kernel."""
+
+    def __init__(self, arrays: dict[str, Array]) -> None:
+        self.arrays = arrays
+
+    def body(self, body: Sequence[Stmt], at: dict[str, int], local: dict[str, Any]) -> None:
+        """Run statements; `at` holds loop variables and sizes, `local` the locals."""
+        for stmt in body:
+            if isinstance(stmt, For):
+                for n in range(evaluate(stmt.extent, at)):
+                    self.body(stmt.body, {**at, stmt.var: n}, local)
+            elif isinstance(stmt, Contract):
+                self._contract(stmt, at, local)
+            else:
+                self._simple(stmt, at, local)
+
+    def _simple(self, stmt: Let | Init | Accumulate | Store, at: dict[str, int], local: dict[str, Any]) -> None:
+        value = self.value(stmt.value, at, local)
+        if isinstance(stmt, Store):
+            self.arrays[stmt.buffer.name][self._index(stmt.buffer, stmt.index, at)] = value
+        elif isinstance(stmt, Accumulate):
+            combined = FUNCTIONS[_COMBINE[stmt.combine]].numpy(local[stmt.name], value)
+            local[stmt.name] = np.asarray(combined, stmt.value.dtype.to_numpy())[()]
+        else:
+            local[stmt.name] = value
+
+    def _contract(self, stmt: Contract, at: dict[str, int], local: dict[str, Any]) -> None:
+        m, n, k = (evaluate(d, at) for d in (stmt.m, stmt.n, stmt.k))
+        a, b = self._matrix(stmt.a, at), self._matrix(stmt.b, at)
+        if a.shape != (m, k) or b.shape != (k, n):
+            raise AssertionError(f"product of {a.shape} and {b.shape} where sizes are {(m, k, n)}")
+        # Copies, for the body may write where the operands stand.
+        product = np.matmul(a.copy(), b.copy())
+        for row in range(m):
+            for col in range(n):
+                local[stmt.acc] = product[row, col]
+                self.body(stmt.body, {**at, stmt.row: row, stmt.col: col}, local)
+
+    def _matrix(self, matrix: Matrix, at: dict[str, int]) -> Array:
+        found = self.arrays[matrix.buffer.name][tuple(evaluate(d, at) for d in matrix.batch)]
+        return found.T if matrix.transposed else found
+
+    def value(self, expr: Expr, at: dict[str, int], local: dict[str, Any]) -> Any:
+        """The value of an expression, a NumPy scalar of its type."""
+        if isinstance(expr, Load):
+            return self.arrays[expr.buffer.name][self._index(expr.buffer, expr.index, at)]
+        if isinstance(expr, Const):
+            return expr.dtype.to_numpy().type(expr.value)
+        if isinstance(expr, IndexValue):
+            return _convert(np.int64(evaluate(expr.index, at)), expr.dtype)
+        if isinstance(expr, Local):
+            return local[expr.name]
+        args = [self.value(a, at, local) for a in expr.args]
+        if expr.function == "cast":
+            return _convert(args[0], expr.dtype)
+        result = FUNCTIONS[expr.function].numpy(*(np.asarray(a) for a in args))
+        return np.asarray(result).astype(expr.dtype.to_numpy())[()]
+
+    @staticmethod
+    def _index(buffer: Buffer, index: Sequence[Dim], at: Mapping[str, int]) -> tuple[int, ...]:
+        place = tuple(evaluate(d, at) for d in index)
+        size = tuple(evaluate(d, at) for d in buffer.shape)
+        if len(place) != len(size) or any(not 0 <= p < s for p, s in zip(place, size, strict=True)):
+            raise AssertionError(f"index {place} outside buffer {buffer.name} of shape {size}")
+        return place
+
+
+def _convert(value: Any, dtype: DType) -> Any:
+    """`value` as another type; floats outside an integer type's range go to its nearest end, NaN to 0."""
+    to = dtype.to_numpy()
+    if np.asarray(value).dtype.kind == "f" and dtype.is_integer:
+        info = np.iinfo(to)
+        if np.isnan(value):
+            return to.type(0)
+        return to.type(min(max(int(np.clip(value, -(2.0**100), 2.0**100)), info.min), info.max))
+    return np.asarray(value).astype(to)[()]
