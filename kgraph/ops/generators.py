@@ -102,7 +102,7 @@ def _constant_element(context: LoopContext, index: Index, value: Array) -> Expr:
     grad=NO_OPERANDS,
     lower=Pointwise(_constant_element),
     samples=attrs_only(
-        {"value": np.float32(1.5).reshape(())},
+        {"value": np.array(1.5, np.float32)},
         {"value": np.full((2, 3), 7, np.int32)},
         {"value": np.zeros((0,), np.float32)},
         {"value": np.ones((1,), np.float64)},

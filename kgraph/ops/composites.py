@@ -1,0 +1,286 @@
+"""Functions of symbolic tensors made of primitives: no rule of their own, gradients follow from the parts.
+
+Operands are symbolic tensors; where two meet, numbers and arrays are lifted, element types promoted, shapes broadcast.
+Axes count from the end if negative; `axis=None` means all axes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from kgraph.errors import ArgumentError, ShapeError
+from kgraph.ir.dims import Dim, Shape, exact_quotient, product
+from kgraph.ir.dtypes import DType, bool_, dtype_of, f32, i32, promote
+from kgraph.ir.opdef import current_emitter
+from kgraph.ir.operators import binary, broadcast_to, lift, match
+from kgraph.ir.operators import cast as convert
+from kgraph.ir.types import TensorType, broadcast_shapes
+from kgraph.ops import rowwise
+
+Axes = int | Sequence[int] | None
+
+
+def _emit(op: str, *args: Any, **attrs: Any) -> Any:
+    return current_emitter().emit(op, *args, **attrs)
+
+
+def _type(x: Any) -> TensorType:
+    return current_emitter().type_of(x)
+
+
+def axis_of(axis: int, rank: int, what: str = "axis") -> int:
+    """An axis counted from the front; ShapeError outside -rank..rank-1."""
+    if not -rank <= axis < rank:
+        raise ShapeError(what, expected=f"an axis in {-rank}..{rank - 1}", received=str(axis))
+    return axis % rank
+
+
+def axes_of(axis: Axes, rank: int) -> tuple[int, ...]:
+    """Rising axes counted from the front; all of them for None.
+
+    >>> axes_of((-1, 0), 3)
+    (0, 2)
+    """
+    if axis is None:
+        return tuple(range(rank))
+    wanted = [axis] if isinstance(axis, int) else list(axis)
+    found = sorted({axis_of(a, rank) for a in wanted})
+    if len(found) != len(wanted):
+        raise ShapeError("axis", expected="different axes", received=repr(axis))
+    return tuple(found)
+
+
+# --- elementwise ------------------------------------------------------------------------------------------------------
+def square(x: Any) -> Any:
+    """x * x."""
+    return x * x
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """Larger of two tensors or numbers; the gradient of equal ones goes to the first."""
+    return binary("maximum", a, b)
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """Smaller of two tensors or numbers; the gradient of equal ones goes to the first."""
+    return binary("minimum", a, b)
+
+
+def clip(x: Any, low: Any, high: Any) -> Any:
+    """`x` limited to [low, high]; the gradient passes inside and at the limits."""
+    return minimum(maximum(x, low), high)
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """`a` where the bool tensor `condition` holds, else `b`."""
+    a, b = match(a, b)
+    shape = broadcast_shapes(_type(condition).shape, _type(a).shape)
+    return _emit("select", *(broadcast_to(v, shape) for v in (convert(condition, bool_), a, b)))
+
+
+def equal(a: Any, b: Any) -> Any:
+    """Whether elements are equal."""
+    return binary("eq", a, b)
+
+
+def not_equal(a: Any, b: Any) -> Any:
+    """Whether elements differ."""
+    return binary("ne", a, b)
+
+
+def cast(x: Any, dtype: DType | str) -> Any:
+    """`x` with another element type; `x` itself if it has it."""
+    return convert(x, dtype_of(dtype))
+
+
+def relu6(x: Any) -> Any:
+    """min(max(x, 0), 6)."""
+    return minimum(_emit("relu", x), 6.0)
+
+
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x where x > 0, else alpha * (exp(x) - 1) (Clevert et al., 2015)."""
+    # exp is taken of min(x, 0) only: its overflow at large x would turn the zero gradient of that branch into nan.
+    return where(x > 0.0, x, alpha * _emit("expm1", minimum(x, 0.0)))
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
+    """x where x > 0, else negative_slope * x."""
+    return where(x > 0.0, x, negative_slope * x)
+
+
+def gelu(x: Any, approximate: bool = False) -> Any:
+    """x times the normal distribution function of x, or its tanh approximation (Hendrycks and Gimpel, 2016)."""
+    if approximate:
+        return 0.5 * x * (1.0 + _emit("tanh", math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+    return 0.5 * x * (1.0 + _emit("erf", x * math.sqrt(0.5)))
+
+
+# --- reductions -------------------------------------------------------------------------------------------------------
+def _reduce(op: str, x: Any, axis: Axes, keepdims: bool) -> Any:
+    return _emit(op, x, axes=axes_of(axis, _type(x).rank), keepdims=keepdims)
+
+
+def sum(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """Sum over axes; bools are counted as int32."""
+    return _reduce("sum", convert(x, i32) if _type(x).dtype is bool_ else x, axis, keepdims)
+
+
+def prod(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """Product over axes."""
+    return _reduce("prod", x, axis, keepdims)
+
+
+def max(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """Largest element over axes; equal largest elements share the gradient."""
+    return _reduce("max", x, axis, keepdims)
+
+
+def min(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """Smallest element over axes; equal smallest elements share the gradient."""
+    return _reduce("min", x, axis, keepdims)
+
+
+def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """Mean over axes; integers and bools give float32, no elements give NaN."""
+    x = x if _type(x).dtype.is_float else convert(x, f32)
+    kind = _type(x)
+    count = product(tuple(kind.shape[a] for a in axes_of(axis, kind.rank)))
+    return _reduce("sum", x, axis, keepdims) / size(count, kind.dtype)
+
+
+def size(dim: Dim, dtype: DType = i32) -> Any:
+    """A size as a tensor of rank 0: a constant, or for symbolic sizes a value known at run time."""
+    return current_emitter().constant(dim, dtype) if isinstance(dim, int) else _emit("size", dim=dim, dtype=dtype)
+
+
+def argmax(x: Any, axis: int = -1) -> Any:
+    """Index (int32) of the first largest element along an axis."""
+    return _emit("argmax", x, axis=axis_of(axis, _type(x).rank))
+
+
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """Logarithm of the softmax along an axis, without overflow."""
+    return _on_last_axis(rowwise.log_softmax, x, axis)
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """Softmax along an axis, without overflow."""
+    return _on_last_axis(lambda v: _emit("softmax", v), x, axis)
+
+
+def _on_last_axis(function: Any, x: Any, axis: int) -> Any:
+    rank = _type(x).rank
+    place = axis_of(axis, rank)
+    if place == rank - 1:
+        return function(x)
+    swap = list(range(rank))
+    swap[place], swap[-1] = swap[-1], swap[place]
+    return transpose(function(transpose(x, swap)), swap)
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+def reshape(x: Any, shape: Sequence[Dim]) -> Any:
+    """The same elements under another shape; one size may be -1: what is left."""
+    old = _type(x)
+    free = [a for a, d in enumerate(shape) if d == -1]
+    sizes = list(shape)
+    if free:
+        rest = product(tuple(d for d in shape if d != -1))
+        left = exact_quotient(old.size, rest)
+        if left is None or len(free) > 1:
+            raise ShapeError("reshape", expected=f"a shape of {old.size} elements", received=repr(tuple(shape)))
+        sizes[free[0]] = left
+    return x if tuple(sizes) == old.shape else _emit("reshape", x, shape=tuple(sizes))
+
+
+def expand_dims(x: Any, axis: int) -> Any:
+    """A new axis of size 1; `axis` counts in the result."""
+    shape = list(_type(x).shape)
+    shape.insert(axis_of(axis, len(shape) + 1), 1)
+    return reshape(x, shape)
+
+
+def squeeze(x: Any, axis: Axes = None) -> Any:
+    """`x` without these axes of size 1; without all of them for None."""
+    shape = _type(x).shape
+    places = tuple(a for a, d in enumerate(shape) if d == 1) if axis is None else axes_of(axis, len(shape))
+    if any(shape[a] != 1 for a in places):
+        raise ShapeError("squeeze", expected="axes of size 1", received=f"axes {places} of shape {shape}")
+    return reshape(x, [d for a, d in enumerate(shape) if a not in places])
+
+
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
+    """Axes in another order; reversed for None."""
+    rank = _type(x).rank
+    perm = tuple(reversed(range(rank))) if axes is None else tuple(axis_of(a, rank) for a in axes)
+    return x if perm == tuple(range(rank)) else _emit("transpose", x, perm=perm)
+
+
+def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:
+    """Tensors joined along an axis, in the element type where all meet."""
+    values = [lift(x) for x in xs]
+    if not values:
+        raise ArgumentError("concatenate", expected="at least one tensor", received="none")
+    dtype = _type(values[0]).dtype
+    for value in values[1:]:
+        dtype = promote(dtype, _type(value).dtype)
+    return _emit("concat", *(convert(v, dtype) for v in values), axis=axis_of(axis, _type(values[0]).rank))
+
+
+def full(shape: Shape, value: float, dtype: DType = f32) -> Any:
+    """A tensor of equal numbers; the shape may be symbolic."""
+    return broadcast_to(current_emitter().constant(value, dtype), tuple(shape))
+
+
+def zeros_like(x: Any) -> Any:
+    """Zeros of the type of `x`."""
+    return full(_type(x).shape, 0, _type(x).dtype)
+
+
+def ones_like(x: Any) -> Any:
+    """Ones of the type of `x`."""
+    return full(_type(x).shape, 1, _type(x).dtype)
+
+
+def one_hot(labels: Any, depth: Dim, dtype: DType | str = f32) -> Any:
+    """A new last axis with 1 at the label and 0 elsewhere; labels outside 0..depth-1 give zeros."""
+    return _emit("one_hot", labels, depth=depth, dtype=dtype_of(dtype))
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """Matrix product with NumPy's rules: leading axes broadcast, a vector counts as a row or column.
+
+    Rank > 2 times rank 2 is one product of matrices: the leading axes become rows.
+    """
+    a, b = lift(a), lift(b)
+    dtype = promote(_type(a).dtype, _type(b).dtype)
+    a, b = convert(a, dtype), convert(b, dtype)
+    if _type(a).rank == 1:
+        return squeeze(matmul(expand_dims(a, 0), b), -2)
+    if _type(b).rank == 1:
+        return squeeze(matmul(a, expand_dims(b, 1)), -1)
+    left, right = _type(a).shape, _type(b).shape
+    if len(left) > 2 and len(right) == 2:
+        rows = reshape(a, (product(left[:-1]), left[-1]))
+        return reshape(rows @ b, (*left[:-1], right[-1]))
+    lead = broadcast_shapes(left[:-2], right[:-2])
+    return broadcast_to(a, lead + left[-2:]) @ broadcast_to(b, lead + right[-2:])
+
+
+# --- random numbers ---------------------------------------------------------------------------------------------------
+def uniform(key: Any, shape: Shape, dtype: DType = f32) -> Any:
+    """Random numbers from [0, 1): 32 random bits times 2^-32, rounded; in float32 never up to 1."""
+    bits = _emit("random_bits", key, shape=tuple(shape))
+    return minimum(convert(bits, dtype) * 2.0**-32, 1 - 2.0**-24 if dtype is f32 else 1 - 2.0**-53)
+
+
+def dropout_mask(key: Any, shape: Shape, keep: float) -> Any:
+    """Random bools that hold with probability `keep`, in (0, 1], to a precision of 2^-32."""
+    if not 0 < keep <= 1:
+        raise ArgumentError("keep", expected="a probability in (0, 1]", received=repr(keep))
+    bits = _emit("random_bits", key, shape=tuple(shape))
+    highest = round(keep * 2**32) - 1  # keep=1 must fit u32: hence <= and not <
+    return bits <= (highest if highest > 0 else 0)
