@@ -22,7 +22,8 @@ def run(
     """Apply passes in order.
 
     With the setting `verify`, the graph is checked after each pass that changed it. A fault of kgraph in a pass
-    carries a note with the name of the pass and the text of the graph before it; a user's error stays as it is.
+    carries a note with the name of the pass and the text of the graph before it; an error about what the user did
+    stays as it is.
 
     Args:
         graph: where to start.
@@ -38,7 +39,8 @@ def run(
             if settings().verify and graph is not before:
                 verify(graph)
         except Exception as error:
-            if not isinstance(error, KgraphError) or isinstance(error, InternalError):
+            users = graph is before and isinstance(error, KgraphError) and not isinstance(error, InternalError)
+            if not users:
                 error.add_note(f"in pass {pass_name(apply)} of {name}, graph before it:\n{to_text(before)}")
             raise
         if observer is not None:

@@ -18,7 +18,8 @@ from kgraph.ir.opdef import Trait
 
 x, y = Var("x"), Var("y")
 both, either, invert = term("logical_and"), term("logical_or"), term("logical_not")
-low, high, divide, sqrt, relu = term("minimum"), term("maximum"), term("div"), term("sqrt"), term("relu")
+smaller, larger, divide = term("minimum"), term("maximum"), term("div")
+neg, sqrt, relu = term("neg"), term("sqrt"), term("relu")
 
 
 def _adding_zero_is_exact(value: Value, rewriter: Rewriter) -> bool:
@@ -46,12 +47,12 @@ RULES: tuple[Law, ...] = (
     rule(x / -1, -x, when=_is_float),
     rule((-x) * (-y), x * y),  # the sign of a product is exact
     rule((-x) / (-y), x / y, when=_is_float),
-    rule(-(-x), x),
+    rule(neg(neg(x)), x),
     rule(abs(-x), abs(x)),
     rule(abs(x), x, when=_never_negative),
     rule(relu(relu(x)), relu(x)),
-    rule(low(x, x), x),
-    rule(high(x, x), x),
+    rule(smaller(x, x), x),
+    rule(larger(x, x), x),
     rule(x**1, x),
     rule(x**-1, divide(1, x), when=_is_float),
     rule(x**0, 1),  # IEEE: also for nan
@@ -67,17 +68,22 @@ RULES: tuple[Law, ...] = (
 )
 
 
+# Largest k with 2**k and 2**-k both normal, and bits of the significand, by the width of the float type.
+LARGEST_EXPONENT = {32: 126, 64: 1022}
+SIGNIFICAND = {32: 24, 64: 53}
+
+
 @law("div")
 def divide_by_power_of_two(node: Node, rewriter: Rewriter) -> Value | None:
     """x / c = x * (1/c) if c and 1/c are normal powers of two: both scale exactly and round alike at the ends."""
     numerator, divisor = node.inputs
     number = rewriter.scalar(divisor)
-    if number is None or not divisor.dtype.is_float or number in (0, 1, -1) or not math.isfinite(number):
+    if number is None or not math.isfinite(number):
         return None
-    info = np.finfo(divisor.dtype.to_numpy())
+    significand, exponent = math.frexp(number)
+    if abs(significand) != 0.5 or abs(exponent - 1) > LARGEST_EXPONENT[divisor.dtype.bits]:
+        return None
     inverse = 1.0 / float(number)
-    if abs(math.frexp(number)[0]) != 0.5 or not all(info.tiny <= abs(c) <= info.max for c in (number, inverse)):
-        return None
     product = rewriter.emit("mul", numerator, rewriter.splat(inverse, divisor.type))
     assert isinstance(product, Value)
     return product
@@ -117,7 +123,7 @@ def cast_of_widening_cast(node: Node, rewriter: Rewriter) -> Value | None:
 def _holds(wide: DType, narrow: DType) -> bool:
     """Whether every number of type `narrow` is one of type `wide`."""
     if wide.is_float and narrow.is_integer:
-        return narrow.bits <= np.finfo(wide.to_numpy()).nmant
+        return narrow.bits <= SIGNIFICAND[wide.bits]
     return np.can_cast(narrow.to_numpy(), wide.to_numpy(), casting="safe")
 
 
@@ -151,12 +157,12 @@ def through_broadcast(node: Node, rewriter: Rewriter) -> Value | None:
     widest = max(views, key=lambda view: view.inputs[0].type.rank)
     shape, axes = widest.inputs[0].type.shape, widest.attrs["axes"]
     sources = [view.inputs[0] for view in views]
-    alike = [source.type.shape == shape and view.attrs["axes"] == axes for source, view in zip(sources, views, strict=True)]
-    if not all(same or source.type.rank == 0 for same, source in zip(alike, sources, strict=True)):
+    spread_alike = [view.inputs[0].type.shape == shape and view.attrs["axes"] == axes for view in views]
+    if not all(alike or source.type.rank == 0 for alike, source in zip(spread_alike, sources)):
         return None
     operands = [
-        source if same else rewriter.emit("broadcast", source, shape=shape, axes=())
-        for same, source in zip(alike, sources, strict=True)
+        source if alike else rewriter.emit("broadcast", source, shape=shape, axes=())
+        for alike, source in zip(spread_alike, sources)
     ]
     small = rewriter.emit(node.op, *operands, **node.attrs)
     assert isinstance(small, Value)

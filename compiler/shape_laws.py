@@ -38,7 +38,7 @@ def view_of_everything(node: Node, rewriter: Rewriter) -> Value | None:
 def reshape_of_reshape(node: Node, rewriter: Rewriter) -> Value | None:
     """reshape(reshape(x)) = reshape(x)."""
     inner = _made_by("reshape", node.inputs[0], rewriter)
-    return inner and _emit(rewriter, "reshape", inner.inputs[0], shape=node.attrs["shape"])
+    return None if inner is None else _emit(rewriter, "reshape", inner.inputs[0], shape=node.attrs["shape"])
 
 
 @law("reshape", "transpose", "slice")

@@ -11,14 +11,17 @@ from kgraph.ir.graph import Node, Value
 # Ops whose result is never negative, whatever comes in.
 _POSITIVE = frozenset({"abs", "exp", "sigmoid", "softmax", "size", "iota", "one_hot"})
 # Ops whose result is never negative if no operand is. (Not max: the larger of 0.0 and -0.0 may be either.)
-_KEEPS = frozenset({"add", "mul", "div", "sqrt", "sum", "sum_to", "broadcast", "reshape", "transpose", "concat", "slice"})
+_KEEPS = frozenset({"add", "mul", "div", "sqrt", "sum", "sum_to", "cast", "broadcast", "reshape", "transpose", "slice"})
 _DEPTH = 6  # how far back the answer is looked for; keeps the cost of a question constant
 
 
 def never_negative(value: Value, producer: Callable[[Value], Node | None], depth: int = _DEPTH) -> bool:
     """Whether every element is known to be nan or at least +0.0, and not -0.0."""
+    if value.dtype.kind in ("unsigned", "bool"):
+        return True
     node = producer(value)
-    if node is None or depth == 0:
+    # Signed integers wrap round: even abs and squares may be negative.
+    if node is None or depth == 0 or not value.dtype.is_float:
         return False
     name = node.op.name
     if name == "constant":

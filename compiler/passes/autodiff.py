@@ -19,7 +19,7 @@ def autodiff(graph: Graph) -> Graph:
 
     Each node's op gives, from the cotangents of its results, those of its operands; several uses of a value add up.
     Where y does not depend on x, the gradient is zero. Gradients of gradients work, since nodes are expanded in the
-    order in which they run: the inner ones first. New nodes stand at the layer of the node they belong to, plus "/grad".
+    order in which they run: the inner ones first. New nodes stand at the layer of their node, plus "/grad".
 
     Before: y = sum(tanh(x)); g = gradient(y, x)
     After:  g = mul(broadcast(1), 1 - tanh(x) * tanh(x))
