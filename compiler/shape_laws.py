@@ -64,7 +64,7 @@ def broadcast_of_broadcast(node: Node, rewriter: Rewriter) -> Value | None:
 def broadcast_without_copies(node: Node, rewriter: Rewriter) -> Value | None:
     """A broadcast that only puts in axes of size 1 is a reshape, which costs nothing."""
     (x,) = node.inputs
-    if x.type.rank == 0 or x.type.size == 0 or x.type.size != node.output.type.size:
+    if x.type.rank == 0 or x.type.size != node.output.type.size:
         return None
     return _emit(rewriter, "reshape", x, shape=node.output.type.shape)
 
@@ -162,7 +162,7 @@ def reduction_over_ones(node: Node, rewriter: Rewriter) -> Value | None:
 def sum_to_over_ones(node: Node, rewriter: Rewriter) -> Value | None:
     """sum_to over axes of size 1 only is a reshape."""
     (x,) = node.inputs
-    if x.type.size != node.output.type.size or x.type.size == 0:
+    if x.type.size != node.output.type.size:
         return None
     return _emit(rewriter, "reshape", x, shape=node.output.type.shape)
 

@@ -242,7 +242,7 @@ def test_views(inputs: str, before: str, after: str):
     becomes(simplified, inputs, f"{before}\nreturn %a", f"{after}\nreturn %a" if after else "return %x")
 
 
-def test_sums_of_size_zero_stay_sums():
+def test_a_sum_of_nothing_stays_a_sum():
     stays(simplify, "%x: f32[0, 3]", "%a = sum_to(%x) {axes=[0, 1], shape=[1, 3]} : f32[1, 3]\nreturn %a")
 
 
