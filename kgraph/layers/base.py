@@ -1,0 +1,399 @@
+"""Layer: names, weights, building once, and the three ways to be called."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from kgraph.initializers import get as get_initializer
+from kgraph.config import floatx
+from kgraph.errors import ArgumentError, DTypeError, ShapeError, StateError
+from kgraph.ir.dtypes import dtype_of
+from kgraph.ir.location import current_location, layer_scope, user_location
+from kgraph.ir.operators import Operators, cast
+from kgraph.ir.types import TensorType, keras_shape
+from kgraph.keras_tensor import KerasTensor, Operation, active_trace, symbolic_tensors, trace_types, type_with_batch
+from kgraph.eager import NUMBERS, EagerPrograms, as_array, as_arrays, current_training, training_scope
+from kgraph.lookup import did_you_mean
+from kgraph.naming import auto_name, snake_case
+from kgraph.nesting import flatten, map_structure
+from kgraph.random_seed import next_seed
+from kgraph.trace import Trace
+from kgraph.variable import Variable
+
+# Arguments of every layer's constructor that older Keras code uses to give the input's shape.
+_SHAPE_ARGUMENTS = ("input_shape", "input_dim", "batch_input_shape", "batch_size")
+
+
+def _building(build: Callable[..., None]) -> Callable[..., None]:
+    """Run a class' `build` inside the layer's name scope; mark the layer built; undo weights of a failed build."""
+
+    @functools.wraps(build)
+    def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
+        if self._in_build:
+            build(self, *args, **kwargs)  # a subclass calls super().build()
+            return
+        kept = len(self._trainable_variables), len(self._non_trainable_variables)
+        self._in_build = True
+        try:
+            with self._own_scope():
+                build(self, *args, **kwargs)
+        except BaseException:
+            del self._trainable_variables[kept[0] :], self._non_trainable_variables[kept[1] :]
+            raise
+        finally:
+            self._in_build = False
+        self.built = True
+
+    return wrapped
+
+
+class Layer(Operation):
+    """A computation with weights: the base of all layers and models.
+
+    A subclass makes weights in ``build(input_shape)`` with `add_weight` (or sublayers in ``__init__``) and computes in
+    ``call(inputs)``; a parameter called ``training`` of `call` receives the training flag.
+
+    Args:
+        trainable: whether gradients update the weights.
+        dtype: element type of weights and computation, "float32" or "float64"; None means `floatx`.
+        name: unique within a model; None makes one from the class name.
+        input_shape, input_dim, batch_input_shape, batch_size: shape of the input if this is the first layer of a
+            `Sequential` model, as in older Keras.
+
+    Calls: on symbolic tensors gives symbolic tensors; on arrays (or lists of numbers) gives arrays; inside another
+    layer's `call` becomes part of the program.
+    """
+
+    # Variables under these attributes are state of the layer, not weights.
+    not_weights = frozenset({"_random_state", "_trainable_variables", "_non_trainable_variables"})
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__:
+            cls.build = _building(cls.__dict__["build"])  # type: ignore[method-assign]
+
+    def __init__(
+        self, *, trainable: bool = True, dtype: Any = None, name: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(name or auto_name(snake_case(type(self).__name__)))
+        self.built = False
+        self.autocast = True
+        self.dtype = dtype_of(dtype or floatx()).numpy
+        self._in_build = False
+        self._trainable_flag = trainable
+        self._trainable_variables: list[Variable] = []
+        self._non_trainable_variables: list[Variable] = []
+        self._random_state: Variable | None = None
+        self._programs = EagerPrograms()
+        self._source = user_location()
+        self._signature = inspect.signature(self.call)
+        self.first_shape = self._shape_of_input(kwargs)
+        if kwargs:
+            wrong = next(iter(kwargs))
+            known = [n for n in inspect.signature(type(self).__init__).parameters if n not in ("self", "kwargs")]
+            fix = did_you_mean(wrong, [*known, "name", "dtype", "trainable"])
+            raise ArgumentError(f"{self.label}: unknown argument {wrong!r}", fix=fix)
+
+    def _shape_of_input(self, kwargs: dict[str, Any]) -> tuple[int | None, ...] | None:
+        """The batch shape that older Keras arguments give, taken out of `kwargs`; None if there is none."""
+        given = {key: kwargs.pop(key) for key in _SHAPE_ARGUMENTS if key in kwargs}
+        if given.get("batch_input_shape") is not None:
+            return tuple(given["batch_input_shape"])
+        if given.get("input_dim") is not None:
+            return (given.get("batch_size"), given["input_dim"])
+        if given.get("input_shape") is not None:
+            return (given.get("batch_size"), *given["input_shape"])
+        return None
+
+    @property
+    def label(self) -> str:
+        """How messages call the layer."""
+        return f"layer '{self.name}' ({type(self).__name__})"
+
+    # --- weights -------------------------------------------------------------------------------------------------
+
+    def add_weight(
+        self,
+        shape: tuple[int, ...] | None = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        name: str = "variable",
+    ) -> Variable:
+        """A new weight.
+
+        Args:
+            shape: sizes; None or () is a scalar.
+            initializer: name or callable; None means Glorot uniform for floats, zeros otherwise.
+            dtype: element type; None means the layer's.
+            trainable: whether gradients update it.
+            name: last part of its path.
+        """
+        element = dtype_of(dtype or self.dtype)
+        sizes = tuple(int(size) for size in shape or ())
+        make = get_initializer(initializer or ("glorot_uniform" if element.is_float else "zeros"))
+        value = as_array(np.asarray(make(sizes, dtype=element.numpy)), f"{self.label}: initial value of '{name}'")
+        if value.shape != sizes:
+            received = f"an initial value of shape {value.shape}"
+            raise ShapeError(f"{self.label}: weight '{name}'", expected=f"shape {sizes}", received=received)
+        with self._own_scope():
+            path = f"{current_location().layer}/{name}"
+        variable = Variable(value.astype(element.to_numpy()), name, trainable and self._trainable_flag, path)
+        (self._trainable_variables if trainable else self._non_trainable_variables).append(variable)
+        return variable
+
+    def sublayers(self) -> list[Layer]:
+        """The layers held by attributes, also inside lists and dicts, in the order of assignment."""
+        found = (leaf for value in self.__dict__.values() for leaf in _held(value) if isinstance(leaf, Layer))
+        return list(dict.fromkeys(found))
+
+    def all_layers(self) -> list[Layer]:
+        """This layer and every layer below it, each once, parents first."""
+        seen: dict[Layer, None] = {}
+        waiting: list[Layer] = [self]
+        while waiting:
+            layer = waiting.pop(0)
+            if layer not in seen:
+                seen[layer] = None
+                waiting.extend(layer.sublayers())
+        return list(seen)
+
+    def _own_weights(self) -> list[Variable]:
+        made = [*self._trainable_variables, *self._non_trainable_variables]
+        attributes = (value for key, value in self.__dict__.items() if key not in self.not_weights)
+        held = (leaf for value in attributes for leaf in _held(value) if isinstance(leaf, Variable))
+        return list(dict.fromkeys([*made, *held]))
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All weights, each once: this layer's own, trainable ones first, then those of its sublayers in order."""
+        below = (variable for layer in self.sublayers() for variable in layer.weights)
+        return list(dict.fromkeys([*self._own_weights(), *below]))
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The same as `weights`."""
+        return self.weights
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that gradients update; none if the layer is frozen."""
+        return [v for v in self.weights if v.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that gradients leave alone."""
+        return [v for v in self.weights if not v.trainable] if self.trainable else self.weights
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """The same as `non_trainable_weights`."""
+        return self.non_trainable_weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether gradients update the weights; setting it also sets it in every sublayer."""
+        return self._trainable_flag
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable_flag = bool(value)
+        for variable in self._trainable_variables:
+            variable.trainable = bool(value)
+        for layer in self.sublayers():
+            layer.trainable = value
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights, in the order of `weights`."""
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: list[Any]) -> None:
+        """Set all weights, in the order of `weights`; nothing changes if one does not fit."""
+        variables = self.weights
+        if len(weights) != len(variables):
+            expected, received = f"{len(variables)} arrays", f"{len(weights)}"
+            raise ArgumentError(f"{self.label}.set_weights", expected=expected, received=received)
+        arrays = [np.asarray(w) for w in weights]
+        for variable, array in zip(variables, arrays):
+            if variable.shape != array.shape:
+                what = f"{self.label}.set_weights: '{variable.path}'"
+                raise ShapeError(what, expected=str(variable.shape), received=str(array.shape))
+        for variable, array in zip(variables, arrays):
+            variable.assign(array)
+
+    def count_params(self) -> int:
+        """Number of elements of all weights."""
+        if not self.built:
+            raise StateError(f"{self.label}.count_params", expected="a layer that is built", fix="Call it or build it")
+        return sum(v.array.size for v in self.weights)
+
+    # --- calling -------------------------------------------------------------------------------------------------
+
+    @_building
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights for inputs of that shape; the default makes none."""
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The computation, on symbolic values of the program being traced; subclasses define it."""
+        raise NotImplementedError(f"{type(self).__name__}.call is not defined")
+
+    def check_inputs(self, inputs: Any) -> None:
+        """Raise an error if tensors of these types cannot be taken; `inputs` is the first argument of the call."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the layer; see the class."""
+        if "_programs" not in self.__dict__:
+            fix = f"Write super().__init__() first in {type(self).__name__}.__init__"
+            raise StateError(f"{type(self).__name__}: the layer was not initialised", fix=fix)
+        self._check_leaves(args[0] if args else None)
+        trace = active_trace()
+        if symbolic_tensors([args, kwargs]):
+            self.check_inputs(args[0] if args else None)
+            return self.symbolic_call(args, kwargs)
+        args, kwargs = as_arrays(args, self.label), as_arrays(kwargs, self.label)
+        if trace is not None:
+            return self._call_in_trace(trace, args, kwargs)
+        return self._programs.run(self, args, kwargs, self._version_of_all, self.random_state)
+
+    def _call_in_trace(self, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        convert = functools.partial(self._convert, trace)
+        args, kwargs = map_structure(convert, args), map_structure(convert, kwargs)
+        if "training" not in self._signature.parameters:
+            training = kwargs.pop("training", None)
+            bound = self._signature.bind(*args, **kwargs)
+        else:
+            bound = self._signature.bind(*args, **kwargs)
+            training = bound.arguments.get("training")
+        training = current_training(trace) if training is None else bool(training)
+        if "training" in self._signature.parameters:
+            bound.arguments["training"] = training
+        self.check_inputs(args[0] if args else None)
+        with layer_scope(self.name, self._source), training_scope(training):
+            self._build_once(bound.arguments)
+            return self.call(*bound.args, **bound.kwargs)
+
+    def _convert(self, trace: Trace, leaf: Any) -> Any:
+        """Arrays become constants; floats take the layer's element type."""
+        value = trace.constant(leaf) if isinstance(leaf, np.ndarray) else leaf
+        if not isinstance(value, Operators):
+            return value
+        wanted = dtype_of(self.dtype)
+        is_float = trace.type_of(value).dtype.is_float
+        return cast(value, wanted) if self.autocast and is_float and wanted.is_float else value
+
+    def _build_once(self, arguments: dict[str, Any]) -> None:
+        if self.built:
+            return
+        shapes = {
+            name: map_structure(_shape_of, value)
+            for name, value in arguments.items()
+            if any(isinstance(leaf, Operators) for leaf in flatten(value))
+        }
+        by_name = {f"{name}_shape": shape for name, shape in shapes.items()}
+        if len(shapes) > 1 and set(by_name) <= set(inspect.signature(self.build).parameters):
+            self.build(**by_name)
+        else:
+            self.build(next(iter(shapes.values()), None))
+
+    def _check_leaves(self, inputs: Any) -> None:
+        for leaf in flatten(inputs):
+            known = (Operators, TensorType, *NUMBERS)
+            if leaf is not None and not isinstance(leaf, known) and not hasattr(leaf, "__array__"):
+                kind = f"{type(leaf).__name__} {getattr(leaf, '__name__', leaf)!r:.60}"
+                near = _symbolic_names_of_caller(getattr(leaf, "__name__", ""))
+                fix = f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
+                raise DTypeError(self.label, expected="a tensor or an array", received=kind, fix=fix)
+
+    def _own_scope(self) -> AbstractContextManager[None]:
+        """The name scope of this layer, entered unless it is already the innermost one."""
+        inside = current_location().layer.rpartition("/")[2] == self.name
+        return nullcontext() if inside else layer_scope(self.name, self._source)
+
+    @property
+    def random_state(self) -> Variable:
+        """u32[2] variable (seed, step) that random layers draw from."""
+        if self._random_state is None:
+            state = np.array([next_seed(), 0], "uint32")
+            self._random_state = Variable(state, "random_state", False, f"{self.name}/random_state")
+        return self._random_state
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            # Programs made before the change no longer hold.
+            self.__dict__["_version"] = self.__dict__.get("_version", 0) + 1
+        super().__setattr__(name, value)
+
+    def _version_of_all(self) -> int:
+        return sum(layer.__dict__.get("_version", 0) for layer in self.all_layers())
+
+    # --- shapes and configuration --------------------------------------------------------------------------------
+
+    @property
+    def compute_dtype(self) -> str:
+        """Element type of the computation: the layer's."""
+        return self.dtype
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shape(s) of the result for input(s) of that shape; builds the layer."""
+        types = map_shapes(lambda shape: type_with_batch(shape, self.dtype, "d"), input_shape)
+        return map_structure(lambda t: keras_shape(t.shape), trace_types(self, (types,), {}))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as plain data."""
+        return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """A new layer with these constructor arguments."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def map_shapes(function: Callable[[tuple[int | None, ...]], Any], shapes: Any) -> Any:
+    """Apply `function` to each shape in a nesting of shapes; a shape is a list or tuple of sizes and Nones."""
+    if isinstance(shapes, dict):
+        return {key: map_shapes(function, shape) for key, shape in shapes.items()}
+    if all(size is None or isinstance(size, (int, np.integer)) for size in shapes):
+        return function(tuple(shapes))
+    return [map_shapes(function, shape) for shape in shapes]
+
+
+def _shape_of(leaf: Any) -> tuple[int | None, ...] | None:
+    if isinstance(leaf, Variable):
+        return leaf.shape
+    return keras_shape(leaf.type.shape) if isinstance(leaf, Operators) else None  # type: ignore[attr-defined]
+
+
+def _held(value: Any) -> Iterator[Any]:
+    """What an attribute holds: itself, or the leaves of nested lists, tuples and dicts in their own order."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _held(part)
+    else:
+        yield value
+
+
+def _symbolic_names_of_caller(like: str) -> list[str]:
+    """Names of symbolic tensors in the user's frame that start with `like`, for a hint."""
+    frame = sys._getframe(1)
+    own = __name__.partition(".")[0]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == own:
+        frame = frame.f_back
+    names = [name for name, value in frame.f_locals.items() if isinstance(value, KerasTensor)]
+    return [name for name in names if like and name.startswith(like)]

@@ -1,0 +1,87 @@
+"""Flatten and Reshape: the same elements under another shape."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from kgraph.errors import ArgumentError, ShapeError
+from kgraph.ir.dims import Dim, product
+from kgraph.ir.opdef import current_emitter
+from kgraph.keras_tensor import shape_text
+from kgraph.layers.arguments import whole_number
+from kgraph.layers.base import Layer
+from kgraph.ops import composites
+
+
+class Flatten(Layer):
+    """All axes but the first as one.
+
+    Args:
+        data_format: only None or "channels_last".
+
+    Input shape: ``(batch, ...)``. Output shape: ``(batch, product of the others)``.
+    """
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if data_format not in (None, "channels_last"):
+            received = repr(data_format)
+            raise ArgumentError(f"{self.label}: data_format", expected="'channels_last'", received=received)
+        self.data_format = data_format
+
+    def call(self, inputs: Any) -> Any:
+        """The inputs with rank 2."""
+        shape = current_emitter().type_of(inputs).shape
+        return composites.reshape(inputs, (*shape[:1], product(shape[1:])) if shape else (1,))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+class Reshape(Layer):
+    """Another shape for each sample.
+
+    Args:
+        target_shape: sizes without the batch; one may be -1: what is left.
+
+    Input shape: ``(batch, ...)``. Output shape: ``(batch, *target_shape)``.
+    Raises: ShapeError if the number of elements differs.
+
+    >>> Reshape((2, -1))([[1.0, 2.0, 3.0, 4.0]]).shape
+    (1, 2, 2)
+    """
+
+    def __init__(self, target_shape: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        sizes = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
+        self.target_shape = tuple(whole_number(self.label, "target_shape", size, -1) for size in sizes)
+        if self.target_shape.count(-1) > 1:
+            received = str(self.target_shape)
+            raise ArgumentError(f"{self.label}: target_shape", expected="at most one -1", received=received)
+
+    def check_inputs(self, inputs: Any) -> None:
+        """The number of elements of a sample must not change."""
+        count = product(inputs.type.shape[1:])
+        known = math.prod(size for size in self.target_shape if size != -1)
+        text = str(self.target_shape)
+        if not isinstance(count, int):
+            if -1 not in self.target_shape:
+                raise ShapeError(f"{self.label}: {shape_text(inputs.type)} has no known size to become {text}")
+        elif -1 in self.target_shape and (known == 0 or count % known):
+            raise ShapeError(f"{self.label}: {count} values cannot become {text}: not a multiple of {known}")
+        elif -1 not in self.target_shape and count != known:
+            raise ShapeError(f"{self.label}: {count} values cannot become {text} = {known}")
+
+    def call(self, inputs: Any) -> Any:
+        """The inputs with the other shape."""
+        shape = current_emitter().type_of(inputs).shape
+        left: Dim = product(shape[1:])
+        known = math.prod(size for size in self.target_shape if size != -1)
+        sizes = [left // known if size == -1 else size for size in self.target_shape]
+        return composites.reshape(inputs, (*shape[:1], *sizes))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "target_shape": self.target_shape}

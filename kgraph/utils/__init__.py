@@ -1,0 +1,6 @@
+"""Small functions of `keras.utils`."""
+
+from kgraph.random_seed import set_random_seed
+from kgraph.utils.numerical import normalize, to_categorical
+
+__all__ = ["normalize", "set_random_seed", "to_categorical"]
