@@ -10,6 +10,7 @@ from kgraph.compiler.passes.cse import cse
 from kgraph.compiler.passes.dce import dce
 from kgraph.compiler.passes.erase_stop_gradient import erase_stop_gradient
 from kgraph.compiler.passes.fold import fold
+from kgraph.compiler.passes.fuse import fuse
 from kgraph.compiler.passes.shape_inference import shape_inference
 from kgraph.compiler.passes.simplify import simplify
 from kgraph.compiler.passes.stabilize import stabilize
@@ -28,8 +29,8 @@ EXPAND: tuple[Pass, ...] = (
 
 # Same results, less work.
 OPTIMIZE: tuple[Pass, ...] = (
+    cse,  # first: halves what the others have to look at after autodiff
     shape_inference,
-    cse,  # first: halves what the laws have to look at after autodiff
     simplify,
     fold,
     simplify,  # folded numbers meet the laws
@@ -38,4 +39,4 @@ OPTIMIZE: tuple[Pass, ...] = (
 )
 
 # Every pass that may be asked for by name.
-PASSES: tuple[Pass, ...] = (autodiff, cse, dce, erase_stop_gradient, fold, shape_inference, simplify, stabilize)
+PASSES: tuple[Pass, ...] = (autodiff, cse, dce, erase_stop_gradient, fold, fuse, shape_inference, simplify, stabilize)

@@ -175,7 +175,7 @@ def show(pattern: Term) -> str:
 
 def _match_node(pattern: Apply, node: Node, rewriter: Rewriter, bound: Bound) -> Bound | None:
     found = _match_all(pattern.args, node.inputs, rewriter, bound)
-    if found is None and len(node.inputs) == 2 and node.op.traits & Trait.COMMUTATIVE:
+    if found is None and len(node.inputs) == 2 and Trait.COMMUTATIVE in node.op.traits:
         found = _match_all(pattern.args, node.inputs[::-1], rewriter, bound)
     return found
 

@@ -148,7 +148,7 @@ def through_broadcast(node: Node, rewriter: Rewriter) -> Value | None:
 
     Operands must be broadcast in the same way, or have rank 0 before.
     """
-    if not node.inputs or len(node.outputs) != 1 or not node.op.traits & Trait.ELEMENTWISE:
+    if not node.inputs or len(node.outputs) != 1 or Trait.ELEMENTWISE not in node.op.traits:
         return None
     makers = [rewriter.producer(value) for value in node.inputs]
     views = [maker for maker in makers if maker is not None and maker.op.name == "broadcast"]

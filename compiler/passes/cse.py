@@ -35,7 +35,7 @@ def cse(graph: Graph) -> Graph:
 
 def _node_key(node: Node, same: Mapping[Value, Value]) -> Hashable:
     inputs = [same.get(value, value) for value in node.inputs]
-    if node.op.traits & Trait.COMMUTATIVE:
+    if Trait.COMMUTATIVE in node.op.traits:
         inputs.sort(key=id)
     attrs = tuple((name, attr_key(value)) for name, value in sorted(node.attrs.items()))
     return (node.op, tuple(inputs), attrs)

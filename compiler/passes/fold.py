@@ -47,7 +47,7 @@ def fold(graph: Graph) -> Graph:
 
 
 def _foldable(node: Node, constants: Constants) -> bool:
-    if not node.inputs or node.op.traits & Trait.STRUCTURAL:
+    if not node.inputs or Trait.STRUCTURAL in node.op.traits:
         return False
     if not all(value in constants for value in node.inputs) or any(map(_symbolic, node.attrs.values())):
         return False
