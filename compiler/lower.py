@@ -75,7 +75,7 @@ class _KernelBuilder:
     def _pointwise(self) -> tuple[Stmt, ...]:
         shape = self.graph.outputs[0].type.shape
         index = tuple(symbol(self.fresh("i")) for _ in shape)
-        body = self._store_nodes(list(self.graph.nodes), index)
+        body = self._store_nodes(list(self.graph.nodes), index, [])
         for var, extent in reversed(list(zip(index, shape, strict=True))):
             body = (For(str(var), extent, "parallel", body),)
         return body
@@ -90,14 +90,10 @@ class _KernelBuilder:
         """Bind an element of an anchor's result, compute the consumers there, and store what is needed."""
         made = anchor.outputs[result]
         before = dict(self.elements)  # what is bound here is out of scope where the anchor writes next
-        let: tuple[Stmt, ...] = ()
-        if not isinstance(value, Local | Const):
-            name = self.fresh("v")
-            let, value = (Let(name, value),), Local(name, value.dtype)
-        self.elements[made, index] = value
-        store = tuple(Store(self.outputs[made], index, value) for _ in range(made in self.outputs))
+        lets: list[Stmt] = []
+        self._bind(made, index, value, lets)
         after = [n for n in self.graph.nodes if n is not anchor and self._belongs_to(n, anchor, result)]
-        stmts = (*let, *store, *self._store_nodes(after, index))
+        stmts = self._store_nodes(after, index, lets, [made])
         self.elements = before
         return stmts
 
@@ -129,24 +125,32 @@ class _KernelBuilder:
         return found
 
     # --- elements -------------------------------------------------------------------------------------------------
-    def _store_nodes(self, nodes: list[Node], index: tuple[Dim, ...]) -> tuple[Stmt, ...]:
-        """Lets for values used more than once at this index, and stores of the outputs among them."""
-        stmts: list[Stmt] = []
+    def _store_nodes(
+        self, nodes: list[Node], index: tuple[Dim, ...], lets: list[Stmt], made: Sequence[Value] = ()
+    ) -> tuple[Stmt, ...]:
+        """Lets for values needed more than once at this index, then stores of the outputs among `nodes` and `made`.
+
+        All loads come before all stores: an output may be the same memory as an input.
+        """
+        stored = [v for v in made if v in self.outputs]
         for node in nodes:
             for value in node.outputs:
                 if len(value.type.shape) != len(index) or not isinstance(node.op.lower, Scalar | Pointwise):
                     continue
-                several = len(self.uses.get(value, ())) > 1 and node.op.name != "constant"
-                if not several and value not in self.outputs:
-                    continue
-                element = self.element(value, index)
-                if several and isinstance(element, Call):
-                    name = self.fresh("v")
-                    stmts.append(Let(name, element))
-                    element = self.elements[value, index] = Local(name, element.dtype)
+                uses = len(self.uses.get(value, ())) + (value in self.outputs)
                 if value in self.outputs:
-                    stmts.append(Store(self.outputs[value], index, element))
-        return tuple(stmts)
+                    stored.append(value)
+                if uses > 1 or value in self.outputs:
+                    self._bind(value, index, self.element(value, index), lets)
+        return (*lets, *(Store(self.outputs[v], index, self.elements[v, index]) for v in stored))
+
+    def _bind(self, value: Value, index: tuple[Dim, ...], element: Expr, lets: list[Stmt]) -> None:
+        """Name an element, so that it is computed once."""
+        if not isinstance(element, Local | Const):
+            name = self.fresh("v")
+            lets.append(Let(name, element))
+            element = Local(name, element.dtype)
+        self.elements[value, index] = element
 
     def element(self, value: Value, index: Sequence[Dim]) -> Expr:
         """The expression of one element of a value of this kernel."""

@@ -20,8 +20,11 @@ from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.opdef import Alias, Loops, Pointwise, Scalar
 from kgraph.ops.structural import fusion
 
-# Copying these into a reader costs no arithmetic: their elements are index patterns or single loads.
-_FREE = frozenset({"broadcast", "size", "iota", "one_hot"})
+# Copying these into a reader costs no arithmetic (their elements are index patterns or single loads), or less than
+# writing and reading them: random bits come out of a few registers.
+_FREE = frozenset({"broadcast", "size", "iota", "one_hot", "random_bits"})
+# A comparison with a free operand is one instruction, and its bools would be narrow stores and loads.
+_COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 MAX_NODES = 48  # of one group: bounds the live values of a loop body, and the time LLVM takes
 
 
@@ -32,17 +35,22 @@ def fuse(graph: Graph) -> Graph:
     After:  y = fusion(x, w, bias) {body: matmul, broadcast, add, relu}
     """
     groups = _Grouping(graph).run()
-    if all(len(g.nodes) == 1 for g in groups):
-        return graph
-    ordered = _in_order(graph, groups)
-    return Graph(graph.name, graph.inputs, tuple(_node_of(graph, g) for g in ordered), graph.outputs)
+    free = free_nodes(graph)
+    nodes = tuple(_node_of(graph, g, free) for g in _in_order(graph, groups))
+    return graph if nodes == graph.nodes else Graph(graph.name, graph.inputs, nodes, graph.outputs)
 
 
-def is_free(node: Node) -> bool:
-    """Whether the node is copied into every group that reads it."""
-    if node.op.name == "constant":
-        return bool(node.attrs["value"].size == 1)
-    return node.op.name in _FREE
+def free_nodes(graph: Graph) -> set[Node]:
+    """The nodes that are copied into every group that reads them."""
+    free: set[Node] = set()
+    made: set[Value] = set()
+    for node in graph.nodes:
+        name = node.op.name
+        scalar = name == "constant" and node.attrs["value"].size == 1
+        if scalar or name in _FREE or (name in _COMPARISONS and not made.isdisjoint(node.inputs)):
+            free.add(node)
+            made.update(node.outputs)
+    return free
 
 
 def is_pointwise(node: Node) -> bool:
@@ -68,12 +76,13 @@ class _Grouping:
         self.producer = graph.producers()
         self.readers = users(graph)
         self.outputs = set(graph.outputs)
+        self.free = free_nodes(graph)
         self.group_of: dict[Node, _Group] = {}
 
     def run(self) -> list[_Group]:
         """The groups; free nodes are in none unless somebody needs them in memory."""
         for node in self.graph.nodes:
-            if is_free(node) and not self._needed_in_memory(node):
+            if node in self.free and not self._needed_in_memory(node):
                 continue
             self._place(node)
         unique = {id(g): g for g in self.group_of.values()}
@@ -94,7 +103,7 @@ class _Grouping:
     def _place(self, node: Node) -> None:
         group = _Group([self.position[node]], None if is_pointwise(node) else node, {node})
         self.group_of[node] = group
-        if is_pointwise(node) and not is_free(node):
+        if is_pointwise(node) and node not in self.free:
             for producer in self._direct_producers(node):
                 other = self.group_of.get(producer)
                 if other is not None and other is not group and self._may_follow(producer, other, node, group):
@@ -116,7 +125,7 @@ class _Grouping:
             return False
         if other.anchor is not None and not isinstance(other.anchor.op.lower, Loops):
             return False
-        if is_free(producer):
+        if producer in self.free:
             return False
         anchor = other.anchor or group.anchor
         if anchor is not None and not self._one_result(anchor, {*other.members, *group.members}, node):
@@ -157,7 +166,7 @@ class _Grouping:
                 before = self.producer.get(value)
                 if before is anchor:
                     used.add(value)
-                elif before is not None and (before in members or is_free(before)) and before not in seen:
+                elif before is not None and (before in members or before in self.free) and before not in seen:
                     seen.add(before)
                     pending.append(before)
         return len(used) <= 1 and all(v.type.shape == node.output.type.shape for v in used)
@@ -166,7 +175,7 @@ class _Grouping:
         lower = anchor.op.lower
         assert isinstance(lower, Loops)
         producer = self.producer.get(value)
-        if producer is None or number in lower.in_memory or is_free(producer) or not lower.reads_once:
+        if producer is None or number in lower.in_memory or producer in self.free or not lower.reads_once:
             return group
         other = self.group_of.get(producer)
         if other is None or other is group or other.anchor is not None:
@@ -253,7 +262,7 @@ def _in_order(graph: Graph, groups: list[_Group]) -> list[_Group]:
     return ordered
 
 
-def _node_of(graph: Graph, group: _Group) -> Node:
+def _node_of(graph: Graph, group: _Group, free: set[Node]) -> Node:
     """The group as one node: itself if it is alone and reads no free node, else a `fusion`."""
     producer = graph.producers()
     body: list[Node] = []
@@ -263,7 +272,7 @@ def _node_of(graph: Graph, group: _Group) -> Node:
     def add(node: Node) -> None:
         for value in node.inputs:
             before = producer.get(value)
-            if before is not None and before not in placed and is_free(before) and _inlined(node, value):
+            if before is not None and before not in placed and before in free and _inlined(node, value):
                 add(before)
         placed.add(node)
         made.update(node.outputs)
@@ -282,7 +291,7 @@ def _node_of(graph: Graph, group: _Group) -> Node:
         v for node in body if node in own for v in node.outputs
         if v in wanted or any(r not in own for r in uses.get(v, ()))
     ]  # fmt: skip
-    inside = Graph(_label(body), tuple(inputs), tuple(body), tuple(outputs))
+    inside = Graph(_label([n for n in body if n not in free] or body), tuple(inputs), tuple(body), tuple(outputs))
     last = body[-1]
     return Node(fusion, tuple(inputs), tuple(outputs), {"body": inside}, last.loc)
 
@@ -296,6 +305,6 @@ def _inlined(reader: Node, value: Value) -> bool:
 
 
 def _label(body: list[Node]) -> str:
-    """A short name for the kernel: its ops in order, without the free ones."""
-    names = [node.op.name for node in body if not is_free(node)]
-    return "_".join(names[:4] + (["more"] if len(names) > 4 else [])) or body[-1].op.name
+    """A short name for the kernel: its ops in order."""
+    names = [node.op.name for node in body]
+    return "_".join(names[:4] + (["more"] if len(names) > 4 else []))

@@ -227,4 +227,21 @@ def stop_gradient(x: Array) -> Any:
     return x
 
 
-OPS = (eq, ne, lt, le, gt, ge, isfinite, logical_and, logical_or, logical_not, select, cast, stop_gradient)
+@primitive(
+    infer=alike("copy", 1, ANY),
+    grad=lambda dy, y, x: (dy,),
+    lower=Scalar(_identity),
+    samples=_stop_samples,
+    errors=(
+        bad("1 operands"),
+        bad("1 operands", of((2,)), of((2,))),
+        bad("attributes", of((2,), u8), axis=0),
+    ),
+    traits=Trait.ELEMENTWISE,
+)
+def copy(x: Array) -> Any:
+    """x in memory of its own; memory planning adds it where two results would share memory."""
+    return x.copy()
+
+
+OPS = (eq, ne, lt, le, gt, ge, isfinite, logical_and, logical_or, logical_not, select, cast, stop_gradient, copy)

@@ -1,0 +1,61 @@
+"""Runs lowered kernels on the memory their plan gives them, element by element: the oracle for lowering and planning."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kgraph.compiler.lower import lower
+from kgraph.compiler.passes.fuse import fuse
+from kgraph.compiler.passes.memory_plan import copy_outputs, memory_plan
+from kgraph.ir.dims import evaluate
+from kgraph.ir.verify import verify, verify_kernel
+from kgraph.runtime.loop_interpreter import run_kernel
+from kgraph.runtime.sizes import bind_sizes
+
+
+def run_planned(graph, inputs, states=0, loop_passes=()):
+    """Outputs of `graph` computed by its kernels in one arena; states come back updated in place.
+
+    The arena is filled with 0xFF bytes (NaN in floats), so that memory read before it is written shows.
+    """
+    fused = copy_outputs(fuse(graph), states)
+    verify(fused)
+    calls = lower(fused, lambda kind, dtype, sizes: 64)
+    for call in calls:
+        verify_kernel(call.kernel)
+    plan = memory_plan(fused, calls, states)
+    arguments = len(graph.inputs) - states
+    names = fused.size_names()
+    values = bind_sizes([v.type for v in graph.inputs], inputs, names)
+    sizes = dict(zip(names, values, strict=True))
+    offsets, total = plan.layout(sizes)
+    arena = np.full(total, 0xFF, np.uint8)
+    states_now = [np.array(x) for x in inputs[arguments:]]
+    results = [
+        np.zeros([evaluate(d, sizes) for d in v.type.shape], v.type.dtype.to_numpy())
+        for v in fused.outputs[: len(fused.outputs) - states]
+    ]
+    constants = [n.attrs["value"] for n in fused.nodes if n.op.name == "constant"]
+
+    def memory(number):
+        place = plan.places[number]
+        match place.kind:
+            case "slot":
+                length = evaluate(place.type.nbytes, sizes)
+                piece = arena[offsets[place.index] : offsets[place.index] + length]
+                return piece.view(place.type.dtype.to_numpy())
+            case "input" if place.index >= arguments:
+                return states_now[place.index - arguments].reshape(-1)
+            case "input":
+                return np.ascontiguousarray(inputs[place.index]).reshape(-1)
+            case "constant":
+                return np.ascontiguousarray(constants[place.index]).reshape(-1)
+            case _:
+                return results[place.index].reshape(-1)
+
+    for call, planned in zip(calls, plan.calls, strict=True):
+        kernel = call.kernel
+        for loop_pass in loop_passes:
+            kernel = loop_pass(kernel)
+        run_kernel(kernel, [memory(n) for n in planned.args], sizes)
+    return results + states_now
