@@ -203,7 +203,9 @@ class _Blocked(_Loops):
         rows = f.binary("udiv", "i64", str(t.partial), f.add(self.nc, str(t.width)))
         self.mb = self._pick(self.single, "%m", self._down(self._max(f.add(rows, str(-t.rows)), "0"), t.rows))
         self.direct_b = self._both(self._is("sle", "%m", str(t.rows)), f.binary("xor", "i1", self.transpose_b, "true"))
-        self.packed_a = self._both(self._is("sge", "%m", str(t.rows)), self.transpose_a)
+        # An A stored [k, m] that one panel of columns reads once is not worth packing.
+        tall = self._both(self._is("sge", "%m", str(t.rows)), self._is("sgt", "%n", str(t.width)))
+        self.packed_a = self._both(self.transpose_a, tall)
         layouts = [scratch_layout(t, transposed) for transposed in (True, False)]
         self.packed_b = self._at("%scratch", str(layouts[0].b))
         self.packed_rows = self._at("%scratch", str(layouts[0].a))

@@ -9,6 +9,8 @@ from kgraph.compiler.codegen.target import Target
 
 # Steps of k per round of a micro-kernel: enough to hide the loop, and half the code of four.
 UNROLL = 2
+# Rows of an A stored [m, k] that share a pointer register.
+_GROUP = 3
 
 # Tile heights (tallest first) and vectors per tile row. Tall tiles of two vectors keep loads per multiply low and
 # still leave registers for the operands; the lower heights serve the last rows.
@@ -80,7 +82,7 @@ def tiling(target: Target, element: str) -> Tiling:
         heights=heights,
         vectors=vectors,
         strip=2048 // size,
-        depth=2048 // size,
+        depth=4096 // size,
         a_block=(192 << 10) // size,
         b_block=(2 << 20) // size,
         partial=(2 << 20) // size,
@@ -120,19 +122,15 @@ class _MicroKernel:
         self.module, self.target, self.t, self.rows, self.row_major = module, target, t, rows, row_major
 
     def write(self, name: str) -> None:
+        """Write the function."""
         t = self.t
         params = [("ptr", "a"), ("ptr", "b"), ("ptr", "tile"), ("i64", "k"), ("i64", "sa"), ("i64", "sb")]
-        f = Function(
-            self.module, name, [*params, ("i1", "accumulate")], attributes=self.target.function_attributes()
-        )
+        f = Function(self.module, name, [*params, ("i1", "accumulate")], attributes=self.target.function_attributes())
         self.a_stride = [f.mul(f.mul("%sa", str(t.bytes)), str(i)) for i in range(UNROLL)]
         self.b_stride = [f.mul(f.mul("%sb", str(t.bytes)), str(i)) for i in range(UNROLL)]
+        self.row_distance = [f.mul(self.a_stride[1], str(i)) for i in range(_GROUP)]
+        self.group_distance = f.mul(self.a_stride[1], str(_GROUP))
         start = self._first_sums(f)
-        # The freezes hide that the row pointers are evenly spaced: LLVM's strength reduction would otherwise derive
-        # each from the one before, early in the round, and run out of vector registers.
-        count = self.rows if self.row_major else 0
-        rows = [f.gep("i8", "%a", f.mul(self.a_stride[1], str(i))) for i in range(count)]
-        self.rows_of_a = [f.assign(f"freeze ptr {row}") for row in rows]
         whole = f.binary("and", "i64", "%k", str(-UNROLL))
         values = self._k_loop(f, "0", whole, UNROLL, [*start, "%a", "%b"])
         values = self._k_loop(f, whole, "%k", 1, values)
@@ -145,24 +143,35 @@ class _MicroKernel:
         again, ready = f.label("again"), f.label("ready")
         f.branch_if("%accumulate", again, ready)
         f.start_block(again)
-        loaded = [
-            f.load(t.vector, f.gep(t.element, "%tile", str(i * t.lanes)), t.vector_bytes) for i in range(count)
-        ]
+        loaded = [f.load(t.vector, f.gep(t.element, "%tile", str(i * t.lanes)), t.vector_bytes) for i in range(count)]
         f.branch(ready)
         f.start_block(ready)
         return [f.assign(f"phi {t.vector} [ zeroinitializer, %entry ], [ {old}, %{again} ]") for old in loaded]
+
+    def _row_groups(self, f: Function, a: str) -> list[str]:
+        """Pointers to the first rows of A's row groups; one pointer per row would take too many registers.
+
+        The freezes, written in every round, hide that the rows are evenly spaced: LLVM's strength reduction would
+        otherwise keep a pointer for every row, or derive each address from the one before and, loading them all at the
+        start of the round, run out of vector registers.
+        """
+        groups = [a]
+        for _ in range(_GROUP, self.rows if self.row_major else 0, _GROUP):
+            groups.append(f.assign(f"freeze ptr {f.gep('i8', groups[-1], self.group_distance)}"))
+        return groups
 
     def _k_loop(self, f: Function, start: str, stop: str, step: int, values: list[str]) -> list[str]:
         """Add products p = start .. stop - 1, `step` per round; `values` are accumulators, A pointer, B pointer."""
         t, count = self.t, self.rows * self.t.vectors
         types = [t.vector] * count + ["ptr", "ptr"]
+        a_step = str(step * t.bytes) if self.row_major else f.mul(self.a_stride[1], str(step))
+        b_step = f.mul(self.b_stride[1], str(step))
         with f.loop(start, stop, str(step), carried=list(zip(types, values, strict=True))) as loop:
             acc, (a, b) = loop.carried[:count], loop.carried[count:]
-            rows = [f.gep(t.element, row, loop.index) for row in self.rows_of_a] or [a]
+            groups = self._row_groups(f, a)
             for u in range(step):
-                self._products(f, acc, rows, f.gep("i8", b, self.b_stride[u]), u)
-            a = a if self.rows_of_a else f.gep("i8", a, f.mul(self.a_stride[1], str(step)))
-            loop.next = [*acc, a, f.gep("i8", b, f.mul(self.b_stride[1], str(step)))]
+                self._products(f, acc, groups, f.gep("i8", b, self.b_stride[u]), u)
+            loop.next = [*acc, f.gep("i8", a, a_step), f.gep("i8", b, b_step)]
         return loop.results
 
     def _products(self, f: Function, acc: list[str], a: list[str], b: str, u: int) -> None:
@@ -170,8 +179,8 @@ class _MicroKernel:
         t = self.t
         row = [f.load(t.vector, f.gep(t.element, b, str(v * t.lanes)), t.bytes) for v in range(t.vectors)]
         for i in range(self.rows):
-            if self.rows_of_a:
-                pointer = f.gep(t.element, a[i], str(u))
+            if self.row_major:
+                pointer = f.gep(t.element, f.gep("i8", a[i // _GROUP], self.row_distance[i % _GROUP]), str(u))
             else:
                 pointer = f.gep(t.element, f.gep("i8", a[0], self.a_stride[u]), str(i))
             scalar = f.splat_value(t.vector, f.load(t.element, pointer, t.bytes))

@@ -1,0 +1,220 @@
+"""Matrix product code: results against NumPy in float64, memory outside the operands, and the assembly of the loops."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import mmap
+import re
+import sys
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from matmul_jit import DTYPES, EXTRA, Products, emit, store
+
+from kgraph.compiler.codegen.emitter import Function, Module, splat
+from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul, scratch_elements
+from kgraph.compiler.codegen.target import host, named
+from kgraph.compiler.codegen.tiles import UNROLL, micro_kernel, tiling
+
+Array = np.ndarray
+RUNNABLE = ["host"] + (["x86-64", "x86-64-v3"] if host().isa in ("avx2", "avx512") else [])
+ALL_TARGETS = ["x86-64", "x86-64-v3", "x86-64-v4", "aarch64"]
+SPECS = [MatmulSpec(e, ta, tb) for e in DTYPES for ta in (False, True) for tb in (False, True)]
+
+
+@functools.cache
+def products(name: str) -> Products:
+    """All kinds of product for one target; they add to C, so that a sum handed over twice shows."""
+    return Products(named(name), SPECS, store(accumulate=True))
+
+
+def stored(rng: np.random.Generator, shape: tuple[int, int], dtype: np.dtype, pad: int) -> Array:
+    """A random matrix whose rows are followed by `pad` NaNs."""
+    whole = np.full((shape[0], shape[1] + pad), np.nan, dtype)
+    whole[:, : shape[1]] = rng.standard_normal(shape)
+    return whole[:, : shape[1]]
+
+
+def bound(k: int, dtype: np.dtype, magnitudes: Array) -> Array:
+    """Error of a sum of k rounded terms in any order: gamma_k |A||B| (Higham, Accuracy and Stability, section 3.1)."""
+    u = np.finfo(dtype).eps / 2
+    return k * u / (1 - k * u) * magnitudes
+
+
+def check(target: str, spec: MatmulSpec, m: int, n: int, k: int, pad: int, rng: np.random.Generator) -> None:
+    """Compare one product, and what surrounds C, with NumPy."""
+    dtype = DTYPES[spec.element]
+    a = stored(rng, (k, m) if spec.transpose_a else (m, k), dtype, pad)
+    b = stored(rng, (n, k) if spec.transpose_b else (k, n), dtype, pad)
+    whole = np.full((m + 2, n + 3), 7.5, dtype)
+    before = whole[1 : m + 1, 1 : n + 1] = rng.standard_normal((m, n))
+    products(target)(spec, a, b, whole[1 : m + 1, 1 : n + 1], k)
+    left = (a.T if spec.transpose_a else a).astype(np.float64)
+    right = (b.T if spec.transpose_b else b).astype(np.float64)
+    before = before.astype(dtype).astype(np.float64)
+    error = np.abs(whole[1 : m + 1, 1 : n + 1] - (before + left @ right))
+    limit = bound(k + 1, dtype, np.abs(before) + np.abs(left) @ np.abs(right))
+    if dtype == np.float64:
+        limit = 2 * limit  # the reference has the same error
+    assert (error <= limit).all(), (target, spec, m, n, k, pad, np.argwhere(~(error <= limit))[:4])
+    whole[1 : m + 1, 1 : n + 1] = 7.5
+    assert (whole == 7.5).all(), (target, spec, m, n, k, pad)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+@pytest.mark.parametrize("target", RUNNABLE)
+def test_small_products(target: str, spec: MatmulSpec, rng: np.random.Generator) -> None:
+    """All mixtures of sizes around the tile heights, tile widths and vector lengths, with and without row padding."""
+    sizes = itertools.product([0, 1, 2, 3, 4, 5, 6, 7, 11, 13, 17], [0, 1, 2, 7, 8, 15, 16, 17, 33], [0, 1, 3, 8, 17])
+    for count, (m, n, k) in enumerate(sizes):
+        check(target, spec, m, n, k, 5 * (count % 2), rng)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+@pytest.mark.parametrize("target", RUNNABLE)
+def test_blocked_products(target: str, spec: MatmulSpec, rng: np.random.Generator) -> None:
+    """Sizes that need several blocks of A, B and C, and several passes over k."""
+    t = tiling(named(target), spec.element)
+    wide = t.b_block // t.depth + t.width + 3
+    sizes = [
+        (t.rows, t.width, t.depth), (t.rows + 1, t.width + 1, t.depth + 1), (2, 3, 2 * t.depth + 5),
+        (1, t.strip + 9, 40), (t.strip + 9, 1, 40), (90, 70, 3 * t.depth - 1), (150, 33, 200), (7, wide, t.depth + 20),
+        (t.partial // wide + 5, wide // 8, t.depth + 3),
+    ]  # fmt: skip
+    for m, n, k in sizes:
+        check(target, spec, m, n, k, 0, rng)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="protects pages by mprotect")
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+@pytest.mark.parametrize("target", RUNNABLE)
+def test_nothing_is_read_past_the_operands(target: str, spec: MatmulSpec, rng: np.random.Generator) -> None:
+    """A and B end where a page without access starts: one byte read too far kills the process."""
+    dtype = DTYPES[spec.element]
+    for m, n, k in itertools.product([1, 3, 4, 5, 7, 13], [1, 5, 16, 19], [1, 7, 9]):
+        with Protected(m * k * dtype.itemsize) as a_memory, Protected(k * n * dtype.itemsize) as b_memory:
+            a = a_memory.array(dtype).reshape((k, m) if spec.transpose_a else (m, k))
+            b = b_memory.array(dtype).reshape((n, k) if spec.transpose_b else (k, n))
+            a[:], b[:] = rng.integers(-8, 8, a.shape), rng.integers(-8, 8, b.shape)
+            c = np.zeros((m, n), dtype)
+            products(target)(spec, a, b, c, k)
+            want = (a.T if spec.transpose_a else a) @ (b.T if spec.transpose_b else b)
+            np.testing.assert_array_equal(c, want)  # small integers: exact in any order
+            del a, b
+
+
+class Protected:
+    """Memory of `size` bytes that is followed by a page without access."""
+
+    def __init__(self, size: int) -> None:
+        pages = -(-size // mmap.PAGESIZE)
+        self.start, self.size = pages * mmap.PAGESIZE - size, size
+        self.memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+        self.guard = np.frombuffer(self.memory, np.uint8).ctypes.data + pages * mmap.PAGESIZE
+
+    def protect(self, access: int) -> None:
+        """Set what may be done with the guard page."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.mprotect(ctypes.c_void_p(self.guard), ctypes.c_size_t(mmap.PAGESIZE), access) == 0
+
+    def array(self, dtype: np.dtype) -> Array:
+        """The memory as numbers."""
+        return np.frombuffer(self.memory, dtype, self.size // dtype.itemsize, self.start)
+
+    def __enter__(self) -> Protected:
+        self.protect(0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.protect(mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+@pytest.mark.parametrize("target", RUNNABLE)
+def test_epilogue_with_bias_and_activation(target: str, rng: np.random.Generator) -> None:
+    """Row and column reach the epilogue, extra parameters of several types too: C = max(row + bias + s A B, 0)."""
+    module, machine, spec = Module(named(target).triple), named(target), MatmulSpec("float", False, False)
+    extra = [*EXTRA, ("ptr noalias", "bias"), ("float", "scale")]
+
+    def epilogue(f: Function, ty: str, sums: list[str], row: str, column: str, mask: str | None) -> None:
+        at = f.gep("float", "%bias", column)
+        bias = f.load(ty, at, 4) if mask is None else f.masked_load(ty, at, 4, mask)
+        bias = f.binary("fadd", ty, bias, f.splat_value(ty, f.cast("sitofp", "i64", row, "float")))
+        value = f.binary("fadd", ty, f.binary("fmul", ty, sums[0], f.splat_value(ty, "%scale")), bias)
+        store(accumulate=False)(f, ty, [f.intrinsic("maxnum", ty, value, splat(ty, "0.0"))], row, column, mask)
+
+    emit_matmul(module, machine, "inner", spec, extra, epilogue)
+    signature = "ptr %a, ptr %b, ptr %s, i64 %m, i64 %n, i64 %k, i64 %lda, i64 %ldb, ptr %c, i64 %ldc, ptr %bias"
+    body = f"  call void @inner({signature}, float %scale)\n  ret void"
+    text = f"define void @outer({signature}, float %scale) {{\n{body}\n}}"
+    module.functions.append(text)
+    jit = llvm.create_lljit_compiler(machine.machine(), use_jit_link=True)
+    builder = llvm.JITLibraryBuilder().add_ir(module.text()).add_current_process().export_symbol("outer")
+    library = builder.link(jit, "epilogue")
+    types = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 5 + [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
+    function = ctypes.CFUNCTYPE(None, *types, ctypes.c_float)(library["outer"])
+    for m, n, k in [(9, 21, 6), (1, 21, 6), (9, 1, 6)]:
+        a, b = (rng.integers(-4, 5, shape).astype(np.float32) for shape in ((m, k), (k, n)))
+        bias, c = rng.integers(-4, 5, n).astype(np.float32), np.full((m, n), np.nan, np.float32)
+        scratch = np.empty(scratch_elements(machine, spec).elements(k) + 16, np.float32)
+        scratch = scratch[-scratch.ctypes.data % 64 // 4 :]
+        pointers = [x.ctypes.data for x in (a, b, scratch)]
+        function(*pointers, m, n, k, k, n, c.ctypes.data, n, bias.ctypes.data, 0.5)
+        want = np.maximum(np.arange(m)[:, None] + bias + 0.5 * (a @ b), 0)
+        np.testing.assert_array_equal(c, want.astype(np.float32))
+
+
+# --- the code itself ------------------------------------------------------------------------------------------------
+VECTOR_ON_STACK = {
+    "x86": re.compile(r"[xyz]mm\d+.*\(%rsp|\(%r[sb]p.*[xyz]mm\d+|[xyz]mm\d+.*\(%rbp"),
+    "arm": re.compile(r"\bq\d+.*\[(sp|x29)"),
+}
+MULTIPLY = re.compile(r"\bv?fmadd\w*p[sd]|\bmulp[sd]|\bfmla\b")
+
+
+def kernel_assembly(target: str, element: str, rows: int, row_major: bool) -> tuple[str, list[str]]:
+    """The family of a target and the assembly lines of one micro-kernel."""
+    machine = named(target)
+    module = Module(machine.triple)
+    micro_kernel(module, machine, tiling(machine, element), rows, row_major)
+    parsed = llvm.parse_assembly(module.text().replace("define internal", "define"))
+    return ("x86" if machine.is_x86 else "arm"), machine.machine().emit_assembly(parsed).splitlines()
+
+
+@pytest.mark.parametrize("row_major", [True, False])
+@pytest.mark.parametrize("element", DTYPES)
+@pytest.mark.parametrize("target", ALL_TARGETS)
+def test_kernels_keep_vectors_in_registers(target: str, element: str, row_major: bool) -> None:
+    """No vector is spilled, nothing is called, and no multiply-add is duplicated or missing."""
+    t = tiling(named(target), element)
+    for rows in t.heights:
+        family, lines = kernel_assembly(target, element, rows, row_major)
+        spills = [line for line in lines if VECTOR_ON_STACK[family].search(line)]
+        assert not spills, (rows, spills)
+        assert not [line for line in lines if re.search(r"\b(call\w?|bl)\b", line)]
+        assert sum(bool(MULTIPLY.search(line)) for line in lines) == (UNROLL + 1) * rows * t.vectors
+
+
+@pytest.mark.parametrize("target", ALL_TARGETS)
+def test_a_tile_that_is_too_tall_is_seen_to_spill(target: str) -> None:
+    """The check above can fail: twice the height does not fit the registers."""
+    t = tiling(named(target), "float")
+    family, lines = kernel_assembly(target, "float", 2 * t.rows, False)
+    assert any(VECTOR_ON_STACK[family].search(line) for line in lines)
+
+
+@pytest.mark.parametrize("target", ALL_TARGETS)
+def test_products_share_kernels(target: str) -> None:
+    """A second product of a kind adds only its own two functions; the whole module compiles without library calls."""
+    machine = named(target)
+    module = emit(machine, SPECS, store(accumulate=False))
+    before = len(module.functions)
+    emit_matmul(module, machine, "another", SPECS[0], EXTRA, store(accumulate=False))
+    assert [re.search(r"@([\w.]+)\(", text)[1] for text in module.functions[before:]] == ["another", "another.finish"]
+    parsed = llvm.parse_assembly(module.text())
+    parsed.verify()
+    calls = re.findall(r"^\s+(?:callq?|bl)\s+([A-Za-z_][\w.]+)", machine.machine().emit_assembly(parsed), re.MULTILINE)
+    assert calls
+    assert not [name for name in calls if not name.startswith(("matmul.", "inner."))]
