@@ -129,8 +129,9 @@ def _scratch_rule(target: Target) -> Callable[[str, DType, Sequence[Dim]], Dim]:
         if kind != "matmul":
             raise AssertionError(f"no rule for private memory of {kind}")
         k = sizes[2]
-        need = scratch_elements(target, MatmulSpec(dtype.llvm, False, False))
-        return need.elements(k if isinstance(k, int) else None) * dtype.itemsize
+        specs = [MatmulSpec(dtype.llvm, a, b) for a in (False, True) for b in (False, True)]
+        depth = k if isinstance(k, int) else None
+        return max(scratch_elements(target, spec).elements(depth) for spec in specs) * dtype.itemsize
 
     return rule
 

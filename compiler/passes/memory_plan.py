@@ -108,13 +108,13 @@ class _Planner:
         self.places: list[Place] = []
         self.place_of: dict[Value, int] = {}
         self.blocks: dict[Value, _Block] = {}
-        self.private: dict[Buffer, _Block] = {}
+        self.private: list[list[_Block]] = []  # of each call, in the order of its buffers
 
     def plan(self) -> MemoryPlan:
         self._fixed_places()
         self._arena_blocks()
-        slots = self._assign_slots([*self.blocks.values(), *self.private.values()])
-        calls = tuple(self._call(c) for c in self.calls)
+        slots = self._assign_slots([*self.blocks.values(), *(b for blocks in self.private for b in blocks)])
+        calls = tuple(self._call(c, p) for c, p in zip(self.calls, self.private, strict=True))
         return MemoryPlan(tuple(self.places), slots, calls)
 
     def _add(self, name: str, type_: TensorType, kind: str, index: int) -> int:
@@ -146,11 +146,8 @@ class _Planner:
                 block.shares = [self.blocks[self.root[v]] for v in call.inputs if self._in_place(call, v, buffer)]
                 self.blocks[value] = block
                 self.place_of[value] = block.place
-            for buffer in call.kernel.buffers:
-                if buffer.role == "scratch":
-                    type_ = TensorType(buffer.dtype, buffer.shape)
-                    place = self._add(f"s{len(self.private)}", type_, "slot", -1)
-                    self.private[buffer] = _Block(type_, n, n, place)
+            scratch = [TensorType(b.dtype, b.shape) for b in call.kernel.buffers if b.role == "scratch"]
+            self.private.append([_Block(t, n, n, self._add(f"s{n}", t, "slot", -1)) for t in scratch])
 
     def _in_place(self, call: LoweredCall, value: Value, out: Buffer) -> bool:
         if self.root[value] not in self.blocks:
@@ -173,10 +170,10 @@ class _Planner:
             self.places[block.place] = Place(place.name, place.type, "slot", number)
         return tuple(Slot(tuple(dict.fromkeys(b.type.nbytes for b in slot))) for slot in slots)
 
-    def _call(self, call: LoweredCall) -> KernelCall:
+    def _call(self, call: LoweredCall, scratch: list[_Block]) -> KernelCall:
         reads = tuple(self.place_of[self.root[v]] for v in call.inputs)
         writes = tuple(self.place_of[self.root[v]] for v in call.outputs)
-        private = tuple(self.private[b].place for b in call.kernel.buffers if b.role == "scratch")
+        private = tuple(block.place for block in scratch)
         return KernelCall(call.kernel.name, (*reads, *writes, *private), reads, (*writes, *private))
 
 

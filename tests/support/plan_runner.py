@@ -57,5 +57,7 @@ def run_planned(graph, inputs, states=0, loop_passes=()):
         kernel = call.kernel
         for loop_pass in loop_passes:
             kernel = loop_pass(kernel)
+        for n in planned.args[len(call.inputs) + len(call.outputs) :]:
+            memory(n)[...] = 0xFF  # private memory holds anything
         run_kernel(kernel, [memory(n) for n in planned.args], sizes)
     return results + states_now
