@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
-from typing import Literal, NamedTuple, TypeAlias, cast
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from kgraph.errors import ParseError
 from kgraph.ir.dims import Dim, DimExpr, symbol
 from kgraph.ir.dtypes import ALL, DType
 from kgraph.ir.types import TensorType
 
+T = TypeVar("T")
 TokenKind: TypeAlias = Literal["value", "float", "int", "name", "string", "constant", "mark", "bad", "end"]
 
 # IR text may come from anywhere: these bound the time and memory that reading it can take.
@@ -169,10 +170,15 @@ class Cursor:
         received = "the end of the text" if token.kind == "end" else repr(token.text[:40])
         return self.error("syntax", expected=expected, received=received)
 
-    def finish(self) -> None:
-        """Check that nothing is left."""
+    def whole(self, read: Callable[[], T]) -> T:
+        """What `read` makes of the text, of which nothing may be left."""
+        try:
+            result = read()
+        except RecursionError:  # the caller's own stack left too little room
+            raise self.error("nested too deeply") from None
         if self.token.kind != "end":
             raise self.wrong("the end of the text")
+        return result
 
     def enter(self) -> None:
         """One level deeper; the caller leaves it with `leave`."""

@@ -26,9 +26,7 @@ def parse_kernel(text: str) -> Kernel:
         ParseError: with line and column; a note shows the line.
     """
     reader = _Reader(text)
-    kernel = reader.kernel()
-    reader.cursor.finish()
-    return kernel
+    return reader.cursor.whole(reader.kernel)
 
 
 class _Reader:
@@ -263,30 +261,30 @@ class _Reader:
         cursor.expect("(")
         if head.text == "index":
             index = cursor.dim()
-            cursor.expect(",")
-            result: Expr = IndexValue(index, cursor.dtype())
-        elif head.text == "cast":
-            value = self.expr()
-            cursor.expect(",")
-            result = Call("cast", (value,), cursor.dtype())
-        else:
-            return self.function(head)
-        cursor.expect(")")
-        return result
-
-    def function(self, head: Token) -> Call:
-        """The operands of a scalar function, and its result type."""
-        cursor = self.cursor
-        if head.text not in FUNCTIONS:
-            known = [*FUNCTIONS, "cast", "index"]
-            raise cursor.error(f"unknown function {head.text!r}", head, fix=did_you_mean(head.text, known))
+            return IndexValue(index, self.last_dtype())
         args: list[Expr] = []
         while not cursor.accept(")"):
             args.append(self.expr())
+            if head.text == "cast":
+                return Call("cast", tuple(args), self.last_dtype())
             if cursor.token.text != ")":
                 cursor.expect(",")
+        return self.function(head, tuple(args))
+
+    def last_dtype(self) -> DType:
+        """`, f32)`."""
+        self.cursor.expect(",")
+        dtype = self.cursor.dtype()
+        self.cursor.expect(")")
+        return dtype
+
+    def function(self, head: Token, args: tuple[Expr, ...]) -> Call:
+        """A scalar function of the operands read before, with its result type."""
+        if head.text not in FUNCTIONS:
+            fix = did_you_mean(head.text, [*FUNCTIONS, "cast", "index"])
+            raise self.cursor.error(f"unknown function {head.text!r}", head, fix=fix)
         entry = FUNCTIONS[head.text]
         if len(args) != entry.arity:
-            raise cursor.error(head.text, head, expected=f"{entry.arity} operands", received=str(len(args)))
+            raise self.cursor.error(head.text, head, expected=f"{entry.arity} operands", received=str(len(args)))
         dtype = {"same": args[0].dtype, "bool": bool_, "second": args[-1].dtype}[entry.result]
-        return Call(head.text, tuple(args), dtype)
+        return Call(head.text, args, dtype)

@@ -34,9 +34,7 @@ def parse(text: str, registry: Mapping[str, OpDef], constants: Mapping[str, Arra
         ParseError: with line and column; a note shows the line.
     """
     reader = _Reader(text, registry, constants or {})
-    graph = reader.graph()
-    reader.cursor.finish()
-    return graph
+    return reader.cursor.whole(reader.graph)
 
 
 class _Reader:
