@@ -136,7 +136,25 @@ class _Grouping:
             return False
         if group.anchor is not None and other.anchor is None and not self._same_space(group, producer):
             return False
+        anchored, plain = (other, group) if other.anchor is not None else (group, other)
+        if anchored.anchor is not None and self._feeds(plain, anchored):
+            return False
         return not self._path_between(other, group)
+
+    def _feeds(self, plain: _Group, anchored: _Group) -> bool:
+        """Whether an anchor reads nodes of another group: they must be finished before it starts."""
+        assert anchored.anchor is not None
+        pending, seen = list(anchored.anchor.inputs), set[Node]()
+        while pending:
+            node = self.producer.get(pending.pop())
+            if node is None or node in seen:
+                continue
+            if node in plain.members:
+                return True
+            seen.add(node)
+            if node in anchored.members or node in self.free:
+                pending += node.inputs
+        return False
 
     def _same_space(self, group: _Group, producer: Node) -> bool:
         """A group without anchor may join an epilogue only if it runs over the epilogue's index space."""
