@@ -63,7 +63,9 @@ def _apply(node: Node, operands: Sequence[Array], sizes: Mapping[str, int]) -> S
     if node.op.name == "fusion":
         return _run(node.attrs["body"], operands, sizes)
     if node.op.name == "gradient":
-        raise InternalError("gradient in a graph to run", expected="a graph after autodiff", fix="Expand gradients first")
+        raise InternalError(
+            "gradient in a graph to run", expected="a graph after autodiff", fix="Expand gradients first"
+        )
     attrs = {name: _numeric(attr, sizes) for name, attr in node.attrs.items()}
     out = node.op.reference(*operands, **attrs)
     return out if isinstance(out, tuple) else (out,)

@@ -258,10 +258,10 @@ def matmul(a: Any, b: Any) -> Any:
     a, b = lift(a), lift(b)
     dtype = promote(_type(a).dtype, _type(b).dtype)
     a, b = convert(a, dtype), convert(b, dtype)
-    if _type(a).rank == 1:
-        return squeeze(matmul(expand_dims(a, 0), b), -2)
     if _type(b).rank == 1:
         return squeeze(matmul(a, expand_dims(b, 1)), -1)
+    if _type(a).rank == 1:
+        return squeeze(matmul(expand_dims(a, 0), b), -2)
     left, right = _type(a).shape, _type(b).shape
     if len(left) > 2 and len(right) == 2:
         rows = reshape(a, (product(left[:-1]), left[-1]))

@@ -207,8 +207,8 @@ def softmax_crossentropy(logits: Array, targets: Array) -> Any:
     shifted = logits - np.max(logits, axis=-1, keepdims=True, initial=-np.inf)
     raised = np.exp(shifted)
     total = np.sum(raised, axis=-1)
-    inner = np.sum(np.where(targets == 0, 0, targets * shifted), axis=-1, dtype=logits.dtype)
-    return np.sum(targets, axis=-1) * np.log(total) - inner, raised / total[..., np.newaxis]
+    terms = np.multiply(targets, shifted, out=np.zeros_like(logits), where=targets != 0)
+    return np.sum(targets, axis=-1) * np.log(total) - np.sum(terms, axis=-1), raised / total[..., np.newaxis]
 
 
 def _infer_probabilities(types: Types, attrs: Attrs) -> TensorType:

@@ -19,7 +19,9 @@ from kgraph.runtime.interpreter import interpret
 
 OPS = pytest.mark.parametrize("op", PRIMITIVES, ids=lambda op: op.name)
 BAD_CALLS = [
-    pytest.param(op, call, id=f"{op.name}-{number}") for op in REGISTRY.values() for number, call in enumerate(op.errors)
+    pytest.param(op, call, id=f"{op.name}-{number}")
+    for op in REGISTRY.values()
+    for number, call in enumerate(op.errors)
 ]
 
 
