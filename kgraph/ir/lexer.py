@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from kgraph.errors import ParseError
@@ -24,6 +24,7 @@ MAX_DIGITS = 40
 MAX_STRING = 1 << 16
 MAX_TERMS = 64
 MAX_DEGREE = 16
+WIDTH = 110  # longer headings are broken
 
 DTYPES: dict[str, DType] = {d.name: d for d in ALL}
 # Words with a meaning of their own where a size or a local may stand.
@@ -69,6 +70,14 @@ def title(name: str) -> str:
 def quoted(text: str) -> str:
     """A string with JSON's escapes."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def heading(head: str, items: Sequence[str], indent: str) -> str:
+    """`head(item, ...)`; one item a line where one line would be too long."""
+    line = f"{head}({', '.join(items)})"
+    if len(line) <= WIDTH:
+        return line
+    return f"{head}(\n" + "".join(f"{indent}    {item},\n" for item in items) + f"{indent})"
 
 
 def error_at(text: str, start: int, what: str, *, expected: str = "", received: str = "", fix: str = "") -> ParseError:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kgraph.ir.dims import Dim
 from kgraph.ir.dtypes import DType, bool_
-from kgraph.ir.lexer import title
+from kgraph.ir.lexer import heading, title
 from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store
 from kgraph.ir.scalar import Call, Const, Expr, IndexValue, Load, Local
 
@@ -27,9 +27,10 @@ def kernel_to_text(kernel: Kernel) -> str:
 def kernel_lines(kernel: Kernel) -> tuple[list[str], dict[int, int]]:
     """The lines of a kernel's text, and the line (from 0) at which each statement starts, by the statement's `id`."""
     writer = _Writer()
-    buffers = ", ".join(f"%{b.name}: {b.dtype}[{_commas(b.shape)}] {b.role}" for b in kernel.buffers)
+    buffers = [f"%{b.name}: {b.dtype}[{_commas(b.shape)}] {b.role}" for b in kernel.buffers]
     sizes = f" sizes({', '.join(kernel.sizes)})" if kernel.sizes else ""
-    writer.lines.append(f"kernel {title(kernel.name)}({buffers}){sizes} {{")
+    head = heading(f"kernel {title(kernel.name)}", buffers, "")
+    writer.lines += f"{head}{sizes} {{".split("\n")
     writer.block(kernel.body, "  ", {})
     writer.lines.append("}")
     return writer.lines, writer.starts

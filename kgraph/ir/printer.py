@@ -11,7 +11,7 @@ from kgraph.errors import DTypeError, GraphError
 from kgraph.ir.dims import DimExpr
 from kgraph.ir.dtypes import DType, dtype_of
 from kgraph.ir.graph import Graph, Node, Value
-from kgraph.ir.lexer import VALUE_NAME, quoted, title
+from kgraph.ir.lexer import VALUE_NAME, heading, quoted, title
 from kgraph.ir.location import UNKNOWN, Location
 from kgraph.ir.loop_printer import kernel_to_text
 from kgraph.ir.opdef import Array
@@ -93,8 +93,8 @@ class _Writer:
     def graph(self, graph: Graph, indent: str) -> list[str]:
         """Head, one entry for each node, `return`, brace."""
         names = _names(graph)
-        inputs = ", ".join(f"{names[v]}: {v.type}" for v in graph.inputs)
-        lines = [f"graph {title(graph.name)}({inputs}) {{"]
+        inputs = [f"{names[v]}: {v.type}" for v in graph.inputs]
+        lines = [heading(f"graph {title(graph.name)}", inputs, indent) + " {"]
         lines += [self.node(node, names, indent + "  ") for node in graph.nodes]
         outputs = ", ".join(names.get(v, "%?") for v in graph.outputs)
         return [*lines, f"{indent}  return {outputs}".rstrip(), indent + "}"]
