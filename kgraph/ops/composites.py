@@ -58,6 +58,11 @@ def square(x: Any) -> Any:
     return x * x
 
 
+def sqrt(x: Any) -> Any:
+    """Square root of a float tensor."""
+    return _emit("sqrt", x)
+
+
 def maximum(a: Any, b: Any) -> Any:
     """Larger of two tensors or numbers; the gradient of equal ones goes to the first."""
     return binary("maximum", a, b)

@@ -40,6 +40,7 @@ def normal_cdf(x):
 
 CASES = [
     ("square", composites.square, X**2),
+    ("sqrt", lambda x: composites.sqrt(composites.square(x)), np.abs(X)),
     ("relu6", lambda x: composites.relu6(x * 4.0), np.clip(4 * X, 0, 6)),
     ("elu", lambda x: composites.elu(x, 0.5), np.where(X > 0, X, 0.5 * np.expm1(np.minimum(X, 0)))),
     ("leaky_relu", lambda x: composites.leaky_relu(x, 0.3), np.where(X > 0, X, 0.3 * X)),
