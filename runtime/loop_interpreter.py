@@ -80,7 +80,7 @@ class _Run:
                 self.body(stmt.body, {**at, stmt.row: row, stmt.col: col}, local)
 
     def _matrix(self, matrix: Matrix, at: dict[str, int]) -> Array:
-        found = self.arrays[matrix.buffer.name][tuple(evaluate(d, at) for d in matrix.batch)]
+        found: Array = self.arrays[matrix.buffer.name][tuple(evaluate(d, at) for d in matrix.batch)]
         return found.T if matrix.transposed else found
 
     def value(self, expr: Expr, at: dict[str, int], local: dict[str, Any]) -> Any:
@@ -112,8 +112,9 @@ def _convert(value: Any, dtype: DType) -> Any:
     """`value` as another type; floats outside an integer type's range go to its nearest end, NaN to 0."""
     to = dtype.to_numpy()
     if np.asarray(value).dtype.kind == "f" and dtype.is_integer:
-        info = np.iinfo(to)
         if np.isnan(value):
             return to.type(0)
-        return to.type(min(max(int(np.clip(value, -(2.0**100), 2.0**100)), info.min), info.max))
+        low = -(1 << (dtype.bits - 1)) if dtype.kind == "signed" else 0
+        high = low + (1 << dtype.bits) - 1
+        return to.type(min(max(int(np.clip(value, -(2.0**100), 2.0**100)), low), high))
     return np.asarray(value).astype(to)[()]

@@ -133,14 +133,17 @@ class KernelWriter:
         self, before: Scope, stmt: For, index: str, stop: str, sums: Sums, vector: VectorLoop | None
     ) -> None:
         if vector and vector.mask is not None:
-            mask = self._mask(stmt, vector.lanes, index, stop)
-            vector = VectorLoop(vector.var, vector.lanes, mask, vector.partial)
+            mask = self._mask(vector.lanes, index, stop)
+            full = None
+            if vector.full is not None and not index.isdigit():
+                full = self.f.binary("icmp sle", "i64", self.f.add(index, str(vector.lanes)), stop)
+            vector = VectorLoop(vector.var, vector.lanes, mask, vector.partial, full)
         inner = before.inside({stmt.var: index}, vector)
         inner.locals.update({name: before.local(name) for name in sums})
         self.body(inner, stmt.body)
         before.locals.update({name: inner.local(name) for name in sums})
 
-    def _mask(self, stmt: For, lanes: int, index: str, stop: str) -> str:
+    def _mask(self, lanes: int, index: str, stop: str) -> str:
         """The lanes whose index is below `stop`."""
         if index.isdigit() and stop.isdigit():
             return "<" + ", ".join(f"i1 {int(int(index) + n < int(stop))}" for n in range(lanes)) + ">"
@@ -160,24 +163,20 @@ class KernelWriter:
         sums, before = self._enter(scope, stmt, plan.step)
         scalars = {name: before.local(name) for name in sums}
         stop = self.expressions.indices.dim(before, stmt.extent)
-        middle = self._rounded_down(stop, plan.step)
+        middle = "0" if plan.whole else self._rounded_down(stop, plan.step)
         for name, (how, dtype) in sums.items():
             neutral = splat(register_type(dtype, plan.step), self.functions.identity(how, dtype))
             before.locals[name] = Value(neutral, plan.step)
-        self._rounds(before, stmt, ("0", middle, plan.step), sums, self._lanes(stmt, plan.step, False, sums))
+        self._rounds(before, stmt, ("0", middle, plan.step), sums, VectorLoop(stmt.var, plan.step, None, frozenset(sums)))
         if plan.masked and middle != stop:
             self._narrow(before, sums, plan.step, plan.lanes)
-            rest = self._lanes(stmt, plan.lanes, True, sums)
+            rest = VectorLoop(stmt.var, plan.lanes, "", frozenset(sums), "" if plan.whole else None)
             self._rounds(before, stmt, (middle, stop, plan.lanes), sums, rest)
         self._total(before, sums, scalars)
         if not plan.masked and middle != stop:
             self._rounds(before, stmt, (middle, stop, 1), sums, None)
         for name in sums:
             scope.set_local(name, before.local(name))
-
-    @staticmethod
-    def _lanes(stmt: For, lanes: int, masked: bool, sums: Sums) -> VectorLoop:
-        return VectorLoop(stmt.var, lanes, "" if masked else None, frozenset(sums))
 
     def _rounded_down(self, stop: str, step: int) -> str:
         if stop.isdigit():

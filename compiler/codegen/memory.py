@@ -52,10 +52,18 @@ class Memory:
         ty = vector_of(dtype.llvm, lanes)
         if stride(flat, vector.var) != 1 or (vector.mask and not maskable(self.target, dtype)):
             self._scatter(scope, vector, buffer, flat, value)
-        elif vector.mask:
-            f.masked_store(ty, value, self.indices.address(scope, buffer, flat), dtype.itemsize, vector.mask)
+            return
+        pointer = self.indices.address(scope, buffer, flat)
+        if vector.mask is None:
+            f.store(ty, value, pointer, dtype.itemsize)
+        elif vector.full is None:
+            f.masked_store(ty, value, pointer, dtype.itemsize, vector.mask)
         else:
-            f.store(ty, value, self.indices.address(scope, buffer, flat), dtype.itemsize)
+            # Masked stores are slow on some machines, masked loads are not.
+            with f.when(vector.full):
+                f.store(ty, value, pointer, dtype.itemsize)
+            with f.when(f.binary("xor", "i1", vector.full, "true")):
+                f.masked_store(ty, value, pointer, dtype.itemsize, vector.mask)
 
     def lane_indices(self, scope: Scope, index: Dim) -> str:
         """A vector of i64: the polynomial for every lane of the vector loop."""

@@ -34,12 +34,14 @@ class VectorLoop:
         lanes: iterations run at once.
         mask: register of the lanes that run, None if all do.
         partial: locals of outer scopes that each lane accumulates for itself.
+        full: register that tells whether all lanes run in spite of the mask; None if that is not known.
     """
 
     var: str
     lanes: int
     mask: str | None
     partial: frozenset[str]
+    full: str | None = None
 
 
 @dataclass(eq=False)

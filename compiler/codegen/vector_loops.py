@@ -10,8 +10,9 @@ from kgraph.compiler.codegen.target import Target
 from kgraph.ir.dims import symbols_of
 from kgraph.ir.loops import Contract, For, Init, Store
 
-# Bodies up to this cost are run on four vectors at once where the next round waits for the sum of this one.
-_CHEAP, _MODERATE = 12, 40
+# Bodies up to this cost are run on four or two vectors at once where the next round waits for the sum of this one;
+# from the last on, a mask costs less than a second copy of the body takes to compile.
+_CHEAP, _MODERATE, _COSTLY = 8, 15, 16
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class VectorPlan:
         lanes: iterations of one vector; 1 for a loop that runs one by one.
         vectors: vectors of the main loop's round; a power of two.
         masked: the rest runs as masked vectors; else one by one.
+        whole: all rounds run masked, so that a costly body is written only once.
     """
 
     lanes: int
     vectors: int
     masked: bool
+    whole: bool = False
 
     @property
     def step(self) -> int:
@@ -50,6 +53,9 @@ def plan_vector_loop(target: Target, loop: For) -> VectorPlan:
         step = stride(flat, loop.var)
         masked = masked and (step == 0 or (step == 1 and maskable(target, buffer.dtype)))
     vectors = _vectors(loop)
+    if masked and vectors == 1 and cost(loop.body) >= _COSTLY:
+        divides = isinstance(loop.extent, int) and loop.extent % lanes == 0
+        return VectorPlan(lanes, 1, True, not divides)
     if isinstance(loop.extent, int):
         while vectors > 1 and loop.extent < vectors * lanes:
             vectors //= 2
