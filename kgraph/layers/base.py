@@ -307,6 +307,12 @@ class Layer(Operation):
         else:
             self.build(next(iter(shapes.values()), None))
 
+    def forget_build(self) -> None:
+        """Drop the weights and be built again at the next call: for layers met on the way to an error."""
+        self._trainable_variables.clear()
+        self._non_trainable_variables.clear()
+        self.built = False
+
     def _check_leaves(self, inputs: Any) -> None:
         for leaf in flatten(inputs):
             known = (Operators, TensorType, *NUMBERS)
