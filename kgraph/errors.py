@@ -58,3 +58,7 @@ class InternalError(KgraphError, RuntimeError):
 
 class VerifyError(KgraphError, ValueError):
     """A graph or kernel breaks a rule of the IR; a note shows the place in the printed text."""
+
+
+class KgraphWarning(UserWarning):
+    """Something that will run but is likely to be wrong, such as NaN in the data."""

@@ -1,0 +1,240 @@
+"""The user's data: checked and made into plain arrays once, before a loop; then handed out in batches."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from kgraph.config import floatx
+from kgraph.errors import ArgumentError, DataError, DTypeError, KgraphWarning, ShapeError
+from kgraph.ir.dims import Dim, DimExpr
+from kgraph.ir.dtypes import DType
+from kgraph.ir.types import TensorType
+from kgraph.keras_tensor import BATCH, shape_text
+
+Array: TypeAlias = "npt.NDArray[Any]"
+
+
+def as_array(value: Any, name: str) -> Array:
+    """An array of numbers, whatever byte order and layout; `name` is how messages call it.
+
+    Raises:
+        DataError: ragged rows, strings, Python objects.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise DataError(_ragged(value, name)) from None
+    if array.dtype.kind in "US":
+        raise DataError(f"{name}: string data; encode it as numbers first")
+    if array.dtype.kind == "O":
+        numbers = _numbers_of(array)
+        if numbers is None:
+            raise DataError(_ragged(value, name))
+        array = numbers
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(name, expected="numbers", received=str(array.dtype))
+    return array
+
+
+def _numbers_of(array: Array) -> Array | None:
+    """An object array of equal rows or plain numbers as numbers; None if it is something else."""
+    try:
+        made = np.array(array.tolist())
+    except ValueError:
+        return None
+    return made if made.dtype.kind in "fiub" else None
+
+
+def _ragged(value: Any, name: str) -> str:
+    lengths = [len(row) if hasattr(row, "__len__") else None for row in value]
+    other = next((n for n, length in enumerate(lengths) if length != lengths[0]), None)
+    if other is not None:
+        return f"{name}: rows have different lengths (row 0: {lengths[0]}, row {other}: {lengths[other]})"
+    odd = [type(v).__name__ for v in np.asarray(value, object).reshape(-1) if not isinstance(v, (int, float))]
+    return f"{name}: expected numbers, received {odd[0] if odd else 'other'} objects"
+
+
+def named_arrays(data: Any, names: Sequence[str], argument: str) -> list[tuple[str, Array]]:
+    """(what messages call it, array) for each input or output, from an array, or a list or dict of them.
+
+    Args:
+        data: with one name: an array, nested lists, or a list or dict of one array; with more: a list or dict.
+        names: of the inputs or outputs, in order.
+        argument: "x" or "y".
+    """
+    if isinstance(data, dict):
+        missing = [name for name in names if name not in data]
+        extra = [str(name) for name in data if name not in names]
+        if missing or extra:
+            raise DataError(f"{argument}", expected=f"keys {list(names)}", received=str(sorted(map(str, data))))
+        parts = [(f"{argument}['{name}']", data[name]) for name in names]
+    elif len(names) == 1:
+        alone = isinstance(data, (list, tuple)) and len(data) == 1 and isinstance(data[0], np.ndarray)
+        parts = [(argument, data[0] if alone else data)]
+    else:
+        if not isinstance(data, (list, tuple)) or len(data) != len(names):
+            received = f"{len(data)} entries" if isinstance(data, (list, tuple)) else type(data).__name__
+            raise DataError(argument, expected=f"{len(names)} arrays, for {', '.join(names)}", received=received)
+        parts = [(f"{argument}[{n}]", part) for n, part in enumerate(data)]
+    return [(name, as_array(part, name)) for name, part in parts]
+
+
+def prepare(array: Array, type_: TensorType, name: str) -> Array:
+    """`array` in the element type and shape that a program takes; a copy only where it must be one.
+
+    A last axis of size 1 may be missing or too much, as in Keras.
+
+    Raises:
+        ShapeError: a size that the model fixes differs.
+        DTypeError: fractions where integers are wanted.
+    """
+    wanted = type_.shape
+    if array.ndim == len(wanted) - 1 and wanted[-1] == 1:
+        array = array[..., None]
+    elif array.ndim == len(wanted) + 1 and array.shape[-1] == 1:
+        array = array[..., 0]
+    fits = array.ndim == len(wanted) and all(
+        not isinstance(dim, int) or dim == size for dim, size in zip(wanted, array.shape, strict=True)
+    )
+    if not fits:
+        raise ShapeError(name, expected=shape_text(type_), received=str(array.shape), fix=_hint(array, type_))
+    dtype = type_.dtype.to_numpy()
+    if array.dtype.kind == "f" and type_.dtype.is_integer and not np.array_equal(array, np.trunc(array)):
+        raise DTypeError(name, expected=f"whole numbers, for {dtype}", received=f"{array.dtype} with fractions")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _hint(array: Array, type_: TensorType) -> str:
+    fixed = [dim for dim in type_.shape[1:] if isinstance(dim, int)]
+    if len(fixed) != type_.rank - 1 or not array.ndim:
+        return ""
+    if array.ndim > 1 and math.prod(array.shape[1:]) == math.prod(fixed):
+        return f"Reshape it: x.reshape({', '.join(map(str, (-1, *fixed)))})"
+    if array.shape == tuple(fixed):
+        return "Add a batch axis: x[None]"
+    return f"Last axis must be {fixed[-1]}" if fixed and array.ndim == type_.rank else ""
+
+
+def canonical(array: Array) -> Array:
+    """`array` with an element type that the IR has: floats become `floatx`; byte order becomes the machine's."""
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind == "f":
+        name = floatx()
+    elif kind == "b" or (kind == "u" and size == 1):
+        name = array.dtype.name
+    else:
+        name = "int64" if size == 8 or (kind == "u" and size == 4) else "int32"
+    return np.ascontiguousarray(array, dtype=name).reshape(array.shape)
+
+
+def target_type(array: Array, like: TensorType, dtype: DType) -> TensorType:
+    """The type of targets: the batch size is free, and so is every size that is free in the output `like`."""
+    dims: list[Dim] = [BATCH, *array.shape[1:]]
+    for axis, dim in enumerate(like.shape[: len(dims)]):
+        if isinstance(dim, DimExpr):
+            dims[axis] = dim
+    return TensorType(dtype, tuple(dims))
+
+
+def check_rows(call: str, groups: Sequence[Sequence[tuple[str, Array]]], empty: bool = False) -> int:
+    """Number of rows, which all arrays must share; DataError if they differ, or are 0 unless `empty`."""
+    arrays = [pair for group in groups for pair in group]
+    for name, array in arrays:
+        if not array.ndim:
+            raise DataError(f"{call}: {name}", expected="an array with a batch axis", received="a single number")
+    first, rows = arrays[0][0], len(arrays[0][1])
+    for name, array in arrays[1:]:
+        if len(array) != rows:
+            raise DataError(f"{call}: {first} has {rows} samples, {name} has {len(array)}")
+    if not rows and not empty:
+        raise DataError(f"{call}: {first} has 0 samples")
+    return rows
+
+
+def warn_not_finite(call: str, name: str, array: Array) -> None:
+    """Warn once if there is a NaN or an infinity in `array`, with the place of the first."""
+    if array.dtype.kind != "f" or not array.size:
+        return
+    with np.errstate(all="ignore"):
+        if np.isfinite(array.sum()):  # a sum is several times cheaper than a mask; it may overflow: then look closely
+            return
+    bad = ~np.isfinite(array)
+    count = int(bad.sum())
+    if not count:
+        return
+    place = np.unravel_index(int(bad.argmax()), array.shape)
+    what = "NaN" if np.isnan(array[place]) else "Inf"
+    at = ", ".join(f"{word} {n}" for word, n in zip(_axis_words(array.ndim), place, strict=True))
+    warnings.warn(f"{call}: {name} has {count} {what} (first at {at})", KgraphWarning, stacklevel=4)
+
+
+def _axis_words(rank: int) -> list[str]:
+    return ["row", "col"][:rank] if rank <= 2 else ["row", *(f"axis {n}" for n in range(1, rank))]
+
+
+def check_labels(loss: str, labels: Array, classes: int) -> None:
+    """DataError unless all labels are in [0, classes)."""
+    if not labels.size or (labels.min() >= 0 and labels.max() < classes):
+        return
+    wrong = (labels < 0) | (labels >= classes)
+    place = np.unravel_index(int(wrong.argmax()), labels.shape)
+    row = f"row {place[0]}" + (f", position {tuple(map(int, place[1:]))}" if any(place[1:]) else "")
+    raise DataError(f"{loss}: label {labels[place]} at {row} not in [0, {classes})")
+
+
+def check_batch_size(batch_size: Any) -> int:
+    """A batch size, 32 if None; ArgumentError below 1."""
+    if batch_size is None:
+        return 32
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise DTypeError("batch_size", expected="an int", received=repr(batch_size))
+    if batch_size < 1:
+        raise ArgumentError("batch_size must be >= 1", received=str(batch_size))
+    return int(batch_size)
+
+
+def split_at(rows: int, validation_split: float) -> int:
+    """Where the last share of the rows starts, which is kept for validation."""
+    if not 0 < validation_split < 1:
+        raise ArgumentError("validation_split", expected="a number between 0 and 1", received=repr(validation_split))
+    at = math.floor(rows * (1.0 - validation_split))
+    if at in (0, rows):
+        raise ArgumentError(f"validation_split={validation_split}", expected="at least 1 sample in each part",
+                            received=f"{rows} samples")  # fmt: skip
+    return at
+
+
+# Shuffled rows are gathered this many bytes at a time: few NumPy calls, and the block stays in the cache.
+GATHER_BYTES = 1 << 20
+
+
+def batches(arrays: Sequence[Array], batch_size: int, order: Array | None = None) -> Iterator[list[Array]]:
+    """The rows of all arrays in batches; the last may be shorter.
+
+    Without `order` the batches are views. With it they are views of buffers that the next batches overwrite.
+
+    >>> [b[0].tolist() for b in batches([np.arange(5)], 2, np.array([4, 3, 2, 1, 0]))]
+    [[4, 3], [2, 1], [0]]
+    """
+    rows = len(arrays[0])
+    if order is None:
+        for start in range(0, rows, batch_size):
+            yield [array[start : start + batch_size] for array in arrays]
+        return
+    row_bytes = max(1, sum(array.nbytes for array in arrays) // max(rows, 1))
+    block = max(1, GATHER_BYTES // (row_bytes * batch_size)) * batch_size
+    buffers = [np.empty((min(block, rows), *array.shape[1:]), array.dtype) for array in arrays]
+    for start in range(0, rows, block):
+        chosen = order[start : start + block]
+        for array, buffer in zip(arrays, buffers, strict=True):
+            # mode="raise" would copy once more; the order has only valid rows.
+            np.take(array, chosen, axis=0, out=buffer[: len(chosen)], mode="clip")
+        for at in range(0, len(chosen), batch_size):
+            end = min(at + batch_size, len(chosen))
+            yield [buffer[at:end] for buffer in buffers]

@@ -1,0 +1,119 @@
+"""The user's arrays made into the arguments of a model's programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kgraph.data import (
+    as_array,
+    canonical,
+    check_labels,
+    check_rows,
+    named_arrays,
+    prepare,
+    target_type,
+    warn_not_finite,
+)
+from kgraph.errors import DataError
+from kgraph.ir.types import TensorType
+from kgraph.models.training_programs import Target, argument_names
+
+
+@dataclass(frozen=True)
+class Data:
+    """Prepared arrays: inputs, targets and weights in the order of a program's arguments.
+
+    Attributes:
+        arrays: all of them; equal numbers of rows.
+        y_types: types of the targets among them.
+        weighted: whether the last array holds sample weights.
+        rows: number of samples.
+    """
+
+    arrays: list[np.ndarray]
+    y_types: list[TensorType]
+    weighted: bool
+    rows: int
+
+    def part(self, start: int, stop: int) -> Data:
+        """Rows start .. stop-1."""
+        return Data([array[start:stop] for array in self.arrays], self.y_types, self.weighted, stop - start)
+
+
+def input_arrays(model: Any, call: str, x: Any, empty: bool = False) -> tuple[list[np.ndarray], int]:
+    """Arrays for the model's inputs and their number of rows; builds a model that waits for its first data.
+
+    Args:
+        model: with `built`, `build_from` and `input_specs`.
+        call: the method, for messages.
+        x: what the user gave.
+        empty: whether 0 rows are allowed.
+    """
+    if x is None:
+        raise DataError(f"{call}: x is missing")
+    if not model.built:
+        _build_for(model, x)
+    specs = model.input_specs()
+    given = named_arrays(x, [name for name, _ in specs], "x")
+    rows = check_rows(call, [given], empty)
+    arrays = [prepare(array, t, f"{call}: {name}") for (name, array), (_, t) in zip(given, specs, strict=True)]
+    return arrays, rows
+
+
+def _build_for(model: Any, x: Any) -> None:
+    if isinstance(x, dict):
+        model.build_from({name: canonical(as_array(part, f"x['{name}']")) for name, part in x.items()})
+    elif isinstance(x, (list, tuple)) and x and all(isinstance(part, np.ndarray) for part in x):
+        parts = [canonical(as_array(part, f"x[{n}]")) for n, part in enumerate(x)]
+        model.build_from(parts[0] if len(parts) == 1 else parts)
+    else:
+        model.build_from(canonical(as_array(x, "x")))
+
+
+def training_data(
+    model: Any, targets: Sequence[Target], call: str, inputs: list[np.ndarray], y: Any, sample_weight: Any
+) -> Data:
+    """Arguments of a training or evaluation program; labels, lengths and NaN are checked here, once.
+
+    Args:
+        model: with `input_specs`.
+        targets: the model's outputs and their losses.
+        call: the method, for messages.
+        inputs: prepared.
+        y: what the user gave.
+        sample_weight: a weight per sample, or None.
+    """
+    names = argument_names([name for name, _ in model.input_specs()], "x")
+    named = list(zip(names, inputs, strict=True))
+    given = named_arrays(y, [t.name for t in targets], "y")
+    weights = [] if sample_weight is None else [("sample_weight", as_array(sample_weight, "sample_weight"))]
+    rows = check_rows(call, [named, given, weights])
+    labels, y_types = [], []
+    for target, (name, array) in zip(targets, given, strict=True):
+        type_ = target_type(array, target.prediction, target.dtype)
+        label = prepare(array, type_, f"{call}: {name}")
+        classes = target.prediction.shape[-1]
+        if target.loss is not None and target.loss.takes_labels and isinstance(classes, int):
+            _check_class_numbers(target, label, classes)
+        labels.append(label)
+        y_types.append(type_)
+    label_names = [name for name, _ in given]
+    for name, array in [*named, *zip(label_names, labels, strict=True)]:
+        warn_not_finite(call, name, array)
+    arrays = [*inputs, *labels]
+    for _, array in weights:
+        if array.size != rows:
+            raise DataError(f"{call}: sample_weight", expected=f"{rows} numbers", received=str(array.shape))
+        arrays.append(np.ascontiguousarray(array.reshape(rows), dtype=targets[0].prediction.dtype.to_numpy()))
+    return Data(arrays, y_types, bool(weights), rows)
+
+
+def _check_class_numbers(target: Target, labels: np.ndarray, classes: int) -> None:
+    assert target.loss is not None
+    one_hot = labels.ndim == target.prediction.rank and labels.shape[-1] != 1
+    if not one_hot:  # the loss refuses one-hot rows with a message of its own
+        check_labels(target.loss.name, labels, classes)

@@ -1,0 +1,439 @@
+"""Training methods of models: compile, fit, evaluate, predict and their one-batch forms; dump and compare."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kgraph.callbacks import CallbackList, History, ProgbarLogger
+from kgraph.config import settings
+from kgraph.data import batches, check_batch_size, split_at
+from kgraph.engine import CompiledProgram
+from kgraph.errors import ArgumentError, DataError, KgraphWarning, StateError
+from kgraph.ir.types import TensorType
+from kgraph.models.comparison import Comparison, compare_program
+from kgraph.models.model_data import Data, input_arrays, training_data
+from kgraph.models.training_programs import Target, TrainingSetup, predict_program
+from kgraph.optimizers import Optimizer
+from kgraph.progress import InterruptFlag, ProgressLine, interrupts_between_steps, on_terminal, write_line
+from kgraph.random_seed import next_seed
+from kgraph.runtime.sizes import bind_sizes
+
+PROGRAMS = ("predict", "evaluate", "train")
+
+
+class Score(float):
+    """What `evaluate` gives without metrics: the loss, which says so when somebody asks for a second value."""
+
+    def __getitem__(self, index: int) -> float:
+        if index in (0, -1):
+            return float(self)
+        raise StateError(f"evaluate()[{index}]", expected="metrics given to compile", received="only a loss",
+                         fix="Use compile(..., metrics=['accuracy'])")  # fmt: skip
+
+
+class Trainer:
+    """What a model can do once it is compiled. `Model` inherits it; the class has no state before `compile`.
+
+    Every program (predict, evaluate, train) is traced and compiled once and serves every batch size.
+    """
+
+    _setup: TrainingSetup | None = None
+    _history: History | None = None
+    _stop = False
+    _diverged = False
+    _predicting: tuple[Any, CompiledProgram] | None = None
+
+    # --- compile ------------------------------------------------------------------------------------------------------
+
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, metrics: Any = None,
+        weighted_metrics: Any = None, run_eagerly: bool = False, steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto", auto_scale_loss: bool = True,
+    ) -> None:  # fmt: skip
+        """Choose how the model is trained. Native code is made at the first use of each program.
+
+        Args:
+            optimizer: name or `Optimizer`.
+            loss: name, function or `Loss`; with several outputs a list, or a dict by output name.
+            loss_weights: factor of each output's loss, as list or dict.
+            metrics: names ("accuracy", "mse" ...), functions or `Metric` objects; with several outputs a list with an
+                entry for each output, or a dict by output name.
+            weighted_metrics: the same; these see the sample weights.
+            run_eagerly: run in the NumPy interpreter, op by op.
+            steps_per_execution, jit_compile, auto_scale_loss: accepted as in Keras; every step is one native call.
+
+        Raises:
+            ArgumentError: an unknown name.
+        """
+        self._setup = TrainingSetup(
+            optimizer, loss, metrics, loss_weights, weighted_metrics, "interpreter" if run_eagerly else None
+        )
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._setup is not None
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer given to `compile`."""
+        return self._compiled("optimizer").optimizer
+
+    @property
+    def loss(self) -> Any:
+        """The loss as given to `compile`."""
+        return self._compiled("loss").loss
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The running values: the loss, then the metrics."""
+        return [metric for _, metric in self._setup.trackers()] if self._setup else []
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what `evaluate` gives, in order; complete after the first batch."""
+        return [name for name, _ in self._setup.trackers()] if self._setup else []
+
+    @property
+    def history(self) -> History | None:
+        """Record of the last `fit`, also of one that was interrupted."""
+        return self._history
+
+    @property
+    def stop_training(self) -> bool:
+        """Callbacks set this to end `fit` after the epoch."""
+        return self._stop
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self._stop = bool(value)
+
+    def reset_metrics(self) -> None:
+        """Start all running values again."""
+        if self._setup:
+            self._setup.reset()
+
+    # --- loops --------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, epochs: int = 1,
+        verbose: int | str = "auto", callbacks: Any = None, validation_split: float = 0.0, validation_data: Any = None,
+        shuffle: bool = True, *, sample_weight: Any = None, initial_epoch: int = 0, nb_epoch: int | None = None,
+    ) -> History:  # fmt: skip
+        """Train on arrays.
+
+        Args:
+            x: inputs: an array or nested lists; with several inputs a list, or a dict by input name. Integers, bools,
+                float64, other byte orders and layouts are converted once, before the first step.
+            y: targets, in the same forms.
+            batch_size: >= 1; 32 if None. The last batch of an epoch may be smaller.
+            epochs: number of the last epoch.
+            verbose: 0 silent, 1 or "auto" a moving line on a terminal and a line an epoch elsewhere, 2 a line an epoch.
+            callbacks: `Callback` objects.
+            validation_split: share of the data, taken from the end before shuffling, that is kept for validation.
+            validation_data: (x, y) or (x, y, sample_weight) to evaluate after every epoch; goes before the split.
+            shuffle: draw a new order for every epoch; it follows from `set_random_seed`.
+            sample_weight: a weight for each sample's loss.
+            initial_epoch: number of the first epoch, from 0.
+            nb_epoch: old spelling of `epochs`.
+
+        Returns:
+            History: `history.history["loss"]`, ["accuracy"], ["val_loss"] ... have a value for each epoch. The loss is
+            the mean over the epoch's batches, weighted by their sizes.
+
+        Ctrl-C ends training after the running step; the record so far stays in `model.history`.
+        """
+        setup = self._compiled("fit")
+        batch_size = check_batch_size(batch_size)
+        epochs = _check_epochs(epochs if nb_epoch is None else nb_epoch, initial_epoch)
+        if nb_epoch is not None:
+            warnings.warn("fit(nb_epoch=...) is the old name of epochs=", KgraphWarning, stacklevel=2)
+        data = self._prepared("fit", x, y, sample_weight)
+        validation = None
+        if validation_data is not None:
+            validation = self._validation(validation_data)
+        elif validation_split:
+            at = split_at(data.rows, validation_split)
+            data, validation = data.part(0, at), data.part(at, data.rows)
+        random = np.random.default_rng(next_seed()) if shuffle else None
+        params = {"verbose": verbose, "epochs": epochs, "steps": -(-data.rows // batch_size)}
+        return self._fitted(setup, data, validation, batch_size, range(initial_epoch, epochs), random,
+                            callbacks, params)  # fmt: skip
+
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: int | str = "auto",
+        sample_weight: Any = None, *, callbacks: Any = None, return_dict: bool = False,
+    ) -> Any:  # fmt: skip
+        """Loss and metrics on arrays; arguments as in `fit`.
+
+        Returns:
+            The loss as a number if there are no metrics, else a list in the order of `metrics_names`; a dict with
+            `return_dict`.
+        """
+        setup = self._compiled("evaluate")
+        batch_size = check_batch_size(batch_size)
+        data = self._prepared("evaluate", x, y, sample_weight)
+        hooks = CallbackList(callbacks, self, {"steps": -(-data.rows // batch_size), "verbose": verbose})
+        hooks.on_test_begin()
+        line = ProgressLine(moving=False)
+        line.start("", -(-data.rows // batch_size))
+        logs = self._evaluated(setup, data, batch_size)
+        if verbose:
+            write_line(line.text(logs))
+        hooks.on_test_end(logs)
+        return self._reported(setup, logs, return_dict)
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: int | str = "auto", *, callbacks: Any = None
+    ) -> Any:
+        """Outputs for inputs, computed in batches, in the structure of the model's outputs.
+
+        Args:
+            x: inputs as in `fit`; may have no samples.
+            batch_size: >= 1; 32 if None.
+            verbose: 0 silent; otherwise a moving line on a terminal if it takes long.
+            callbacks: `Callback` objects.
+        """
+        batch_size = check_batch_size(batch_size)
+        arrays, rows = input_arrays(self, "predict", x, empty=True)
+        program = self._predict_program()
+        hooks = CallbackList(callbacks, self, {"steps": -(-rows // batch_size), "verbose": verbose})
+        hooks.on_predict_begin()
+        results = self._result_arrays(program, arrays, rows)
+        line = ProgressLine(bool(verbose) and on_terminal())
+        line.start("predict", -(-rows // batch_size), patience=0.5)
+        execution = self._execution()
+        at = 0
+        for batch in batches(arrays, batch_size):
+            for result, part in zip(results, program.run(batch, execution), strict=True):
+                result[at : at + len(part)] = part
+            at += len(batch[0])
+            if line.due():
+                line.show(at // batch_size, {})
+        line.abandon()
+        hooks.on_predict_end()
+        return self._packed(results)
+
+    # --- one batch ----------------------------------------------------------------------------------------------------
+
+    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, *, return_dict: bool = False) -> Any:
+        """One training step on these samples; loss and metrics of this batch, before the update."""
+        setup = self._compiled("train_on_batch")
+        data = self._prepared("train_on_batch", x, y, sample_weight)
+        program = self._program("train", data)
+        setup.reset()
+        program.run(data.arrays, self._execution())
+        return self._reported(setup, setup.logs(), return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, *, return_dict: bool = False) -> Any:
+        """Loss and metrics of these samples."""
+        setup = self._compiled("test_on_batch")
+        data = self._prepared("test_on_batch", x, y, sample_weight)
+        return self._reported(setup, self._evaluated(setup, data, max(data.rows, 1)), return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Outputs for these samples, computed at once."""
+        arrays, _ = input_arrays(self, "predict_on_batch", x)
+        return self._packed(self._predict_program().run(arrays, self._execution()))
+
+    # --- looking and checking -----------------------------------------------------------------------------------------
+
+    def dump(self, stage: str, program: str = "train") -> str:
+        """The model's program at a stage of compilation, as text.
+
+        Args:
+            stage: "traced", "optimized", "fused", "loops", "plan", "llvm" or "asm".
+            program: "predict", "evaluate" or "train".
+        """
+        if program not in PROGRAMS:
+            raise ArgumentError("dump(program)", expected="one of " + ", ".join(PROGRAMS), received=repr(program))
+        if program == "predict":
+            return self._predict_program().dump(stage)
+        setup = self._compiled("dump")
+        targets = self._targets(setup)
+        return self._cached(program, [t.usual_type for t in targets], weighted=False).dump(stage)
+
+    def compare(self, x: Any, y: Any = None) -> Comparison:
+        """Run interpreter and native code on the same state and compare all results.
+
+        The state (weights, optimizer, metrics, randomness) is as before afterwards.
+
+        Args:
+            x: inputs as in `fit`.
+            y: targets; with them the loss, every gradient and every updated weight are compared as well.
+
+        Returns:
+            Comparison: printable as a table; `ok` says whether all differences are within their tolerances.
+        """
+        if y is None:
+            arrays, _ = input_arrays(self, "compare", x)
+            return Comparison(compare_program(self._predict_program(), arrays, "output"))
+        setup = self._compiled("compare")
+        data = self._prepared("compare", x, y, None)
+        inputs = data.arrays[: len(self._model.input_specs())]
+        rows = compare_program(self._predict_program(), inputs, "output")
+        rows += compare_program(self._program("gradients", data), data.arrays, "")
+        updated = set(self._model.trainable_variables)
+        rows += compare_program(self._program("train", data), data.arrays, None, updated)
+        setup.reset()
+        return Comparison(rows)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _model(self) -> Any:
+        """This object as the model that it is: the class only mixes in."""
+        return self
+
+    def _compiled(self, call: str) -> TrainingSetup:
+        if self._setup is None:
+            raise StateError(f"{call}: the model is not compiled", fix="Call model.compile(optimizer, loss) first")
+        return self._setup
+
+    def _execution(self) -> str | None:
+        return self._setup.execution if self._setup else None
+
+    def _predict_program(self) -> CompiledProgram:
+        if not self._model.built:
+            raise StateError("predict: the model is not built", fix="Give the first layer an input shape, or data")
+        version = self._model._version_of_all()
+        if self._predicting is None or self._predicting[0] != version:
+            self._predicting = (version, predict_program(self._model))
+        return self._predicting[1]
+
+    def _targets(self, setup: TrainingSetup) -> list[Target]:
+        program = self._predict_program().program
+        types = [value.type for value in program.graph.outputs[: len(program.results)]]
+        return setup.match(self._model.output_names(), types)
+
+    def _prepared(self, call: str, x: Any, y: Any, sample_weight: Any) -> Data:
+        setup = self._compiled(call)
+        if y is None:
+            raise DataError(f"{call}: y is missing")
+        inputs, _ = input_arrays(self, call, x)
+        return training_data(self, self._targets(setup), call, inputs, y, sample_weight)
+
+    def _cached(self, kind: str, y_types: Sequence[TensorType], weighted: bool) -> CompiledProgram:
+        return self._compiled(kind).program(kind, self._model, y_types, weighted, self._model._version_of_all())
+
+    def _program(self, kind: str, data: Data) -> CompiledProgram:
+        return self._cached(kind, data.y_types, data.weighted)
+
+    def _validation(self, data: Any) -> Data:
+        if not isinstance(data, (list, tuple)) or len(data) not in (2, 3):
+            raise ArgumentError("fit(validation_data)", expected="(x, y) or (x, y, sample_weight)",
+                                received=f"{type(data).__name__}")  # fmt: skip
+        return self._prepared("validation_data", data[0], data[1], data[2] if len(data) == 3 else None)
+
+    def _fitted(
+        self, setup: TrainingSetup, data: Data, validation: Data | None, batch_size: int, epochs: Iterable[int],
+        random: np.random.Generator | None, callbacks: Any, params: dict[str, Any],
+    ) -> History:  # fmt: skip
+        """The epochs of `fit`."""
+        program = self._program("train", data)
+        progress = _progress(params["verbose"])
+        self._history = history = History()
+        self._stop = self._diverged = False
+        hooks = CallbackList([*_listed(callbacks), *progress, history], self, params)
+        hooks.on_train_begin()
+        with interrupts_between_steps() as interrupt:
+            for epoch in epochs:
+                order = None if random is None else random.permutation(data.rows)
+                hooks.on_epoch_begin(epoch)
+                try:
+                    steps = batches(data.arrays, batch_size, order)
+                    self._epoch(setup, program, steps, epoch, hooks, progress, interrupt)
+                    logs = setup.logs()
+                    if validation is not None:
+                        values = self._evaluated(setup, validation, batch_size, interrupt)
+                        logs |= {f"val_{name}": value for name, value in values.items()}
+                except KeyboardInterrupt:
+                    for line in progress:
+                        line.interrupted()
+                    raise
+                hooks.on_epoch_end(epoch, logs)
+                if self._stop:
+                    break
+        hooks.on_train_end()
+        return history
+
+    def _epoch(
+        self, setup: TrainingSetup, program: CompiledProgram, steps: Any, epoch: int, hooks: CallbackList,
+        progress: list[ProgbarLogger], interrupt: InterruptFlag,
+    ) -> None:  # fmt: skip
+        """Train on every batch once."""
+        setup.reset()
+        run, execution, finite = program.run, self._execution() or settings().execution, True
+        line = progress[0] if progress else None
+        for number, batch in enumerate(steps):
+            if hooks.wants_batches:
+                hooks.on_train_batch_begin(number)
+            (loss,) = run(batch, execution)
+            if finite and not math.isfinite(loss):
+                finite = False
+                self._warn_diverged(float(loss), epoch, number)
+            if hooks.wants_batches:
+                hooks.on_train_batch_end(number, setup.logs())
+            if line is not None and line.due():
+                line.show(number, setup.logs())
+            if interrupt.pressed:
+                interrupt.check()
+
+    def _warn_diverged(self, loss: float, epoch: int, batch: int) -> None:
+        if not self._diverged:
+            self._diverged = True
+            what = "NaN" if loss != loss else "Inf"
+            warnings.warn(f"fit: loss became {what} at epoch {epoch + 1} batch {batch}", KgraphWarning, stacklevel=5)
+
+    def _evaluated(
+        self, setup: TrainingSetup, data: Data, batch_size: int, interrupt: InterruptFlag | None = None
+    ) -> dict[str, Any]:
+        program = self._program("evaluate", data)
+        execution = self._execution()
+        setup.reset()
+        for batch in batches(data.arrays, batch_size):
+            program.run(batch, execution)
+            if interrupt is not None:
+                interrupt.check()
+        return setup.logs()
+
+    def _reported(self, setup: TrainingSetup, logs: dict[str, Any], return_dict: bool) -> Any:
+        if return_dict:
+            return logs
+        values = [logs[name] for name, _ in setup.trackers()]
+        return Score(values[0]) if len(values) == 1 else values
+
+    def _result_arrays(self, program: CompiledProgram, arrays: list[np.ndarray], rows: int) -> list[np.ndarray]:
+        graph, count = program.program.graph, len(program.program.results)
+        types = [value.type for value in graph.inputs[: len(arrays)]]
+        sizes = dict(zip(graph.size_names(), bind_sizes(types, arrays, graph.size_names()), strict=True))
+        return [np.empty(v.type.concrete(sizes), v.type.dtype.to_numpy()) for v in graph.outputs[:count]]
+
+    def _packed(self, results: list[np.ndarray]) -> Any:
+        return self._model.pack_outputs(results)
+
+
+def _check_epochs(epochs: Any, initial_epoch: int) -> int:
+    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
+        raise ArgumentError("epochs must be an int >= 0", received=repr(epochs))
+    if initial_epoch < 0:
+        raise ArgumentError("initial_epoch must be >= 0", received=repr(initial_epoch))
+    return int(epochs)
+
+
+def _progress(verbose: int | str) -> list[ProgbarLogger]:
+    if verbose not in ("auto", 0, 1, 2):
+        raise ArgumentError("verbose", expected="'auto', 0, 1 or 2", received=repr(verbose))
+    return [ProgbarLogger(moving=verbose != 2 and on_terminal())] if verbose else []
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
