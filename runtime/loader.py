@@ -5,12 +5,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from kgraph.errors import InternalError
-
-_names = itertools.count()
 
 
 class LoadedCode:
@@ -44,20 +42,20 @@ def load(object_code: bytes, symbols: Sequence[str]) -> LoadedCode:
     builder = JITLibraryBuilder().add_object_img(object_code)
     for symbol in symbols:
         builder.export_symbol(symbol)
-    jit = _jit()
+    jit, numbers = _jit()
     try:
-        tracker = builder.link(jit, f"program{next(_names)}")
+        tracker = builder.link(jit, f"program{next(numbers)}")
     except RuntimeError as error:
         raise InternalError("object code cannot be loaded", received=str(error)) from error
     return LoadedCode(jit, tracker, symbols)
 
 
 @functools.cache
-def _jit() -> Any:
-    """The one JIT of the process; each program is a library of its own in it."""
+def _jit() -> tuple[Any, Iterator[int]]:
+    """The one JIT of the process, in which each program is a library of its own, and numbers for their names."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(reloc="pic", codemodel="small")
-    return llvm.create_lljit_compiler(machine, use_jit_link=True)
+    return llvm.create_lljit_compiler(machine, use_jit_link=True), itertools.count()

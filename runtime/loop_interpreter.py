@@ -11,7 +11,7 @@ import numpy.typing as npt
 from kgraph.ir.dims import Dim, evaluate
 from kgraph.ir.dtypes import DType
 from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store
-from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, Load, Local
+from kgraph.ir.scalar import FUNCTIONS, Buffer, Const, Expr, IndexValue, Load, Local
 
 Array = npt.NDArray[Any]
 

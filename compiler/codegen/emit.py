@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import llvmlite.binding as llvm
+from typing import Any
 
+from kgraph.compiler.codegen.binding import llvm
 from kgraph.compiler.codegen.target import Target
 from kgraph.errors import InternalError
 
@@ -22,10 +23,10 @@ def to_assembly(text: str, target: Target) -> str:
     return assembly
 
 
-def _parse(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+def _parse(text: str, machine: Any) -> Any:
     # A context of its own: what LLVM keeps for a module goes away with it.
     try:
-        module = llvm.parse_assembly(text, context=llvm.create_context())
+        module = llvm().parse_assembly(text, context=llvm().create_context())
         module.verify()
     except RuntimeError as error:
         raise InternalError("generated LLVM text is not valid", received=str(error)) from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from kgraph.compiler.analysis.loop_facts import Uses, flat_index, stride
 from kgraph.compiler.codegen.emitter import Function, splat
-from kgraph.compiler.codegen.facts import Uses, children, flat_index, stride
 from kgraph.compiler.codegen.indices import Indices
 from kgraph.compiler.codegen.memory import Memory
 from kgraph.compiler.codegen.scalar_functions import ScalarFunctions, literal, register_type
@@ -163,7 +163,7 @@ class Expressions:
             return True
         if id(expr) not in seen:
             seen.add(id(expr))
-            for child in children(expr):
+            for child in _operands(expr):
                 if self._hoist(scope, child, changed, lanes, seen) and lanes > 1:
                     self.spread(scope, self.value(scope, child), child.dtype, lanes)
             if isinstance(expr, Load):
@@ -201,8 +201,12 @@ class Expressions:
             names = set().union(*(symbols_of(d) for d in expr.index)) if expr.index else set[str]()
             if expr.buffer.role == "in" and all(scope.level_of(n) is not None for n in names):
                 self.value(scope, expr)
-        for child in children(expr):
+        for child in _operands(expr):
             self._load_all(scope, child)
+
+
+def _operands(expr: Expr) -> tuple[Expr, ...]:
+    return expr.args if isinstance(expr, Call) else ()
 
 
 def _wrapped(value: int, element: str) -> int:

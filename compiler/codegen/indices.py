@@ -1,4 +1,4 @@
-"""Index arithmetic: polynomials over loop variables and sizes as i64 instructions, each part as far out as it can be."""
+"""Index arithmetic: polynomials over loop variables and sizes as i64 instructions, each part as far out as possible."""
 
 from __future__ import annotations
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from kgraph.compiler.analysis.kernels import expressions, statements
+from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
-from kgraph.compiler.codegen.facts import Uses, accumulated, changed, flat_index, statements, values, walk
 from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul
 from kgraph.compiler.codegen.scalar_functions import register_type
 from kgraph.compiler.codegen.scopes import Scope, Value, VectorLoop
@@ -167,7 +168,8 @@ class KernelWriter:
         for name, (how, dtype) in sums.items():
             neutral = splat(register_type(dtype, plan.step), self.functions.identity(how, dtype))
             before.locals[name] = Value(neutral, plan.step)
-        self._rounds(before, stmt, ("0", middle, plan.step), sums, VectorLoop(stmt.var, plan.step, None, frozenset(sums)))
+        main = VectorLoop(stmt.var, plan.step, None, frozenset(sums))
+        self._rounds(before, stmt, ("0", middle, plan.step), sums, main)
         if plan.masked and middle != stop:
             self._narrow(before, sums, plan.step, plan.lanes)
             rest = VectorLoop(stmt.var, plan.lanes, "", frozenset(sums), "" if plan.whole else None)
@@ -257,7 +259,7 @@ class KernelWriter:
         buffers: dict[str, Buffer] = {}
         indices: set[str] = set()
         outer: dict[str, DType] = {}
-        for expr in walk(values(stmt.body)):
+        for expr in expressions(stmt.body):
             if isinstance(expr, Load):
                 buffers[expr.buffer.name] = expr.buffer
                 indices |= symbols_of(flat_index(expr.buffer, expr.index))

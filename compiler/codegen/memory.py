@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from kgraph.compiler.analysis.loop_facts import stride
 from kgraph.compiler.codegen.emitter import Function, vector_of
-from kgraph.compiler.codegen.facts import moved, stride
 from kgraph.compiler.codegen.indices import Indices
 from kgraph.compiler.codegen.scopes import Scope, Value, VectorLoop
 from kgraph.compiler.codegen.target import Target
-from kgraph.ir.dims import Dim, DimExpr
+from kgraph.ir.dims import Dim, DimExpr, substitute
 from kgraph.ir.dtypes import DType, bool_
 from kgraph.ir.scalar import Buffer
 
@@ -87,7 +87,7 @@ class Memory:
         name = f"{vector.var}@{lane}"
         if scope.level_of(name) is None:
             scope.variables[name] = self.f.add(scope.variable(vector.var), str(lane))
-        return moved(flat, vector.var, DimExpr((((name,), 1),)))
+        return substitute(flat, {vector.var: DimExpr((((name,), 1),))})
 
     def _addresses(self, scope: Scope, vector: VectorLoop, buffer: Buffer, flat: Dim) -> list[str]:
         step = stride(flat, vector.var)

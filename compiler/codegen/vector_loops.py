@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kgraph.compiler.codegen.facts import accesses, accumulated, cost, statements, stride, values, walk
+from kgraph.compiler.analysis.kernels import expressions, statements
+from kgraph.compiler.analysis.loop_facts import accesses, accumulated, cost, stride
 from kgraph.compiler.codegen.memory import maskable
 from kgraph.compiler.codegen.target import Target
 from kgraph.ir.dims import symbols_of
@@ -45,7 +46,7 @@ def plan_vector_loop(target: Target, loop: For) -> VectorPlan:
     ):
         return serial
     places = accesses(loop.body)
-    widths = [e.dtype.bits for e in walk(values(loop.body)) if e.dtype.is_float]
+    widths = [e.dtype.bits for e in expressions(loop.body) if e.dtype.is_float]
     widths += [buffer.dtype.bits for buffer, _ in places if buffer.dtype.is_float]
     lanes = target.lanes(max(widths, default=32))
     masked = target.masked

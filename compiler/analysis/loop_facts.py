@@ -1,43 +1,14 @@
-"""Facts about the statements and expressions of a kernel that code generation asks for."""
+"""Facts about kernels that loop passes and code generation ask for: places, strides, what changes, what it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 
-from kgraph.ir.dims import Dim, DimExpr, FloorDiv, product, substitute, symbols_of
+from kgraph.compiler.analysis.kernels import expressions, statements
+from kgraph.ir.dims import Dim, DimExpr, FloorDiv, product, symbols_of
 from kgraph.ir.dtypes import DType
-from kgraph.ir.loops import Accumulate, Combine, Contract, For, Init, Let, Stmt, Store
+from kgraph.ir.loops import Accumulate, Combine, Contract, Init, Let, Stmt, Store
 from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, Load, Local
-
-
-def children(expr: Expr) -> tuple[Expr, ...]:
-    """Operands of an expression."""
-    return expr.args if isinstance(expr, Call) else ()
-
-
-def walk(roots: Iterable[Expr]) -> Iterator[Expr]:
-    """Every expression below `roots`, each object once."""
-    seen: set[int] = set()
-    stack = list(roots)
-    while stack:
-        expr = stack.pop()
-        if id(expr) not in seen:
-            seen.add(id(expr))
-            stack.extend(children(expr))
-            yield expr
-
-
-def statements(body: Iterable[Stmt]) -> Iterator[Stmt]:
-    """Every statement of a body, also those inside loops, in order."""
-    for stmt in body:
-        yield stmt
-        if isinstance(stmt, For | Contract):
-            yield from statements(stmt.body)
-
-
-def values(body: Iterable[Stmt]) -> list[Expr]:
-    """The expressions that the statements of a body hold directly."""
-    return [s.value for s in statements(body) if isinstance(s, Let | Init | Accumulate | Store)]
 
 
 def flat_index(buffer: Buffer, index: tuple[Dim, ...]) -> Dim:
@@ -48,14 +19,14 @@ def flat_index(buffer: Buffer, index: tuple[Dim, ...]) -> Dim:
     return flat
 
 
-def accesses(body: Iterable[Stmt]) -> list[tuple[Buffer, Dim]]:
+def accesses(body: Sequence[Stmt]) -> list[tuple[Buffer, Dim]]:
     """Buffer and flat index of every load and store inside a body."""
-    found = [(e.buffer, flat_index(e.buffer, e.index)) for e in walk(values(body)) if isinstance(e, Load)]
+    found = [(e.buffer, flat_index(e.buffer, e.index)) for e in expressions(body) if isinstance(e, Load)]
     found += [(s.buffer, flat_index(s.buffer, s.index)) for s in statements(body) if isinstance(s, Store)]
     return found
 
 
-def accumulated(body: Iterable[Stmt]) -> dict[str, tuple[Combine, DType]]:
+def accumulated(body: Sequence[Stmt]) -> dict[str, tuple[Combine, DType]]:
     """Locals that a body accumulates into without starting them, in order of appearance."""
     found: dict[str, tuple[Combine, DType]] = {}
     started: set[str] = set()
@@ -67,7 +38,7 @@ def accumulated(body: Iterable[Stmt]) -> dict[str, tuple[Combine, DType]]:
     return found
 
 
-def changed(body: Iterable[Stmt]) -> frozenset[str]:
+def changed(body: Sequence[Stmt]) -> frozenset[str]:
     """What a body changes: "%" and the name of a local, "@" and the name of a buffer."""
     names: set[str] = set()
     for stmt in statements(body):
@@ -80,9 +51,9 @@ def changed(body: Iterable[Stmt]) -> frozenset[str]:
     return frozenset(names)
 
 
-def cost(body: Iterable[Stmt]) -> int:
+def cost(body: Sequence[Stmt]) -> int:
     """Rough number of instructions of one run of a body, loops taken once."""
-    calls = (e.function for e in walk(values(body)) if isinstance(e, Call))
+    calls = (e.function for e in expressions(body) if isinstance(e, Call))
     return sum(FUNCTIONS[name].cost if name in FUNCTIONS else 1 for name in calls)
 
 
@@ -104,11 +75,6 @@ def stride(flat: Dim, var: str) -> Dim | None:
             rest = tuple(a for a in monomial if a != var)
             step = step + (DimExpr(((rest, factor),)) if rest else factor)
     return step
-
-
-def moved(flat: Dim, var: str, to: Dim) -> Dim:
-    """`flat` with `var` replaced."""
-    return substitute(flat, {var: to})
 
 
 class Uses:
