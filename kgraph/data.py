@@ -14,6 +14,7 @@ from kgraph.config import floatx
 from kgraph.errors import ArgumentError, DataError, DTypeError, KgraphWarning, ShapeError
 from kgraph.ir.dims import Dim, DimExpr
 from kgraph.ir.dtypes import DType
+from kgraph.ir.location import user_location
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH, shape_text
 
@@ -171,7 +172,13 @@ def warn_not_finite(call: str, name: str, array: Array) -> None:
     place = np.unravel_index(int(bad.argmax()), array.shape)
     what = "NaN" if np.isnan(array[place]) else "Inf"
     at = ", ".join(f"{word} {n}" for word, n in zip(_axis_words(array.ndim), place, strict=True))
-    warnings.warn(f"{call}: {name} has {count} {what} (first at {at})", KgraphWarning, stacklevel=4)
+    warn_user(f"{call}: {name} has {count} {what} (first at {at})")
+
+
+def warn_user(text: str) -> None:
+    """A warning that points to the user's line which called kgraph."""
+    place = user_location()
+    warnings.warn_explicit(text, KgraphWarning, place.file or "kgraph", place.line)
 
 
 def _axis_words(rank: int) -> list[str]:

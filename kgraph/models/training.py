@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 
 from kgraph.callbacks import CallbackList, History, ProgbarLogger
 from kgraph.config import settings
-from kgraph.data import batches, check_batch_size, split_at
+from kgraph.data import batches, check_batch_size, split_at, warn_user
 from kgraph.engine import CompiledProgram
-from kgraph.errors import ArgumentError, DataError, KgraphWarning, StateError
+from kgraph.errors import ArgumentError, DataError, StateError
 from kgraph.ir.types import TensorType
 from kgraph.models.comparison import Comparison, compare_program
 from kgraph.models.model_data import Data, input_arrays, training_data
@@ -152,7 +151,7 @@ class Trainer:
         batch_size = check_batch_size(batch_size)
         epochs = _check_epochs(epochs if nb_epoch is None else nb_epoch, initial_epoch)
         if nb_epoch is not None:
-            warnings.warn("fit(nb_epoch=...) is the old name of epochs=", KgraphWarning, stacklevel=2)
+            warn_user("fit(nb_epoch=...) is the old name of epochs=")
         data = self._prepared("fit", x, y, sample_weight)
         validation = None
         if validation_data is not None:
@@ -388,7 +387,7 @@ class Trainer:
         if not self._diverged:
             self._diverged = True
             what = "NaN" if loss != loss else "Inf"
-            warnings.warn(f"fit: loss became {what} at epoch {epoch + 1} batch {batch}", KgraphWarning, stacklevel=5)
+            warn_user(f"fit: loss became {what} at epoch {epoch + 1} batch {batch}")
 
     def _evaluated(
         self, setup: TrainingSetup, data: Data, batch_size: int, interrupt: InterruptFlag | None = None

@@ -1,0 +1,203 @@
+"""Wrong arguments and data get one clear line before native code runs, and the model trains on afterwards."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kgraph.errors import ArgumentError, DataError, DTypeError, KgraphWarning, ShapeError, StateError
+from kgraph.layers import Dense
+from kgraph.models import Input, Model, Sequential
+from kgraph.optimizers import SGD
+
+X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+Y = np.arange(8) % 3
+ONE_HOT = np.eye(3, dtype="float32")[Y]
+
+
+def network(loss: str = "sparse_categorical_crossentropy", units: int = 3) -> Sequential:
+    model = Sequential([Dense(units, activation="softmax" if units > 1 else None, input_shape=(4,))])
+    # Checks come before anything runs, so the way of running does not matter; the interpreter starts faster.
+    model.compile("sgd", loss, metrics=["accuracy"], run_eagerly=True)
+    return model
+
+
+def still_trains(model: Any, y: np.ndarray) -> None:
+    """The model gives what one that never met the error gives."""
+    fresh = Sequential([Dense(model.output_shape[-1], activation=model.layers[-1].activation, input_shape=(4,))])
+    fresh.set_weights(model.get_weights())
+    fresh.compile("sgd", model.loss, run_eagerly=True)
+    model.fit(X, y, verbose=0, shuffle=False)
+    fresh.fit(X, y, verbose=0, shuffle=False)
+    for a, b in zip(model.get_weights(), fresh.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert model.predict(X, verbose=0).shape == (8, model.output_shape[-1])
+
+
+CALLS: list[tuple[str, Callable[[Any], Any], type[Exception], str]] = [
+    ("batch size 0", lambda m: m.fit(X, Y, batch_size=0), ArgumentError, "batch_size must be >= 1: received 0"),
+    ("batch size text", lambda m: m.predict(X, batch_size="4"), DTypeError, "batch_size: expected an int"),
+    ("epochs -1", lambda m: m.fit(X, Y, epochs=-1), ArgumentError, "epochs must be an int >= 0: received -1"),
+    ("verbose", lambda m: m.fit(X, Y, verbose=7), ArgumentError, "verbose: expected 'auto', 0, 1 or 2"),
+    ("rate", lambda m: setattr(m.optimizer, "learning_rate", -1), ArgumentError, "learning_rate must be >= 0"),
+    ("lengths", lambda m: m.fit(X, Y[:5]), DataError, "fit: x has 8 samples, y has 5"),
+    ("lengths", lambda m: m.evaluate(X[:2], Y), DataError, "evaluate: x has 2 samples, y has 8"),
+    ("weights", lambda m: m.fit(X, Y, sample_weight=np.ones(3)), DataError, "x has 8 samples, sample_weight has 3"),
+    ("empty", lambda m: m.fit(X[:0], Y[:0]), DataError, "fit: x has 0 samples"),
+    ("no y", lambda m: m.fit(X), DataError, "fit: y is missing"),
+    ("no x", lambda m: m.fit(y=Y), DataError, "fit: x is missing"),
+    ("ragged", lambda m: m.fit([[1, 2], [1]], Y[:2]), DataError,
+     r"x: rows have different lengths \(row 0: 2, row 1: 1\)"),
+    ("ragged objects", lambda m: m.predict(np.array([[1, 2], [1]], object)), DataError, "rows have different lengths"),
+    ("strings", lambda m: m.fit(np.array([["a"] * 4] * 8), Y), DataError, "x: string data"),
+    ("objects", lambda m: m.predict([[object()] * 4]), DataError, "x: expected numbers, received object objects"),
+    ("complex", lambda m: m.predict(X * 1j), DTypeError, "x: expected numbers, received complex64"),
+    ("not flat", lambda m: m.fit(X.reshape(8, 2, 2), Y), ShapeError,
+     r"fit: x: expected \(batch, 4\), received \(8, 2, 2\). Reshape it: x.reshape\(-1, 4\)"),
+    ("features", lambda m: m.predict(X[:, :3]), ShapeError,
+     r"predict: x: expected \(batch, 4\), received \(8, 3\). Last axis must be 4"),
+    ("one sample", lambda m: m.predict(X[0]), ShapeError, r"Add a batch axis: x\[None\]"),
+    ("one-hot", lambda m: m.fit(X, ONE_HOT), ShapeError, "Use categorical_crossentropy for one-hot labels, or argmax"),
+    ("label 3", lambda m: m.fit(X, Y + (np.arange(8) == 5)), DataError,
+     r"sparse_categorical_crossentropy: label 3 at row 5 not in \[0, 3\)"),
+    ("label -1", lambda m: m.fit(X, Y - (np.arange(8) == 3)), DataError, r"label -1 at row 3 not in \[0, 3\)"),
+    ("label 0.5", lambda m: m.fit(X, Y + 0.5), DTypeError, "fit: y: expected whole numbers"),
+    ("validation label", lambda m: m.fit(X, Y, validation_data=(X, Y + 1)), DataError, r"not in \[0, 3\)"),
+    ("validation form", lambda m: m.fit(X, Y, validation_data=X), ArgumentError, r"expected \(x, y\)"),
+    ("split", lambda m: m.fit(X, Y, validation_split=1.5), ArgumentError, "a number between 0 and 1"),
+    ("split of few", lambda m: m.fit(X[:2], Y[:2], validation_split=0.9), ArgumentError, "at least 1 sample in each"),
+    ("callbacks", lambda m: m.fit(X, Y, callbacks=["stop"]), DTypeError, "callbacks: expected instances of Callback"),
+    ("inputs", lambda m: m.fit({"other": X}, Y), DataError, r"x: expected keys \['.*'\], received \['other'\]"),
+    ("program", lambda m: m.dump("traced", "test"), ArgumentError, "predict, evaluate, train"),
+    ("loss", lambda m: m.compile(loss="crossentropy"), ArgumentError,
+     r"compile\(loss='crossentropy'\): unknown. Did you mean 'categorical_crossentropy'\?"),
+    ("optimizer", lambda m: m.compile("adamm", "mse"), ArgumentError, "Did you mean 'adam'"),
+    ("metric", lambda m: m.compile("adam", "mse", metrics=["accurracy"]), ArgumentError, "Did you mean 'accuracy'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "words"), [row[1:] for row in CALLS], ids=[row[0] for row in CALLS])
+def test_a_mistake_gets_one_line_and_leaves_the_model_usable(
+    call: Callable[[Any], Any], error: type[Exception], words: str
+):
+    model = network()
+    before = model.get_weights()
+    with pytest.raises(error, match=words) as caught:
+        call(model)
+    assert "\n" not in str(caught.value)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    still_trains(model, Y)
+
+
+def test_integer_labels_with_categorical_loss():
+    model = network("categorical_crossentropy")
+    with pytest.raises(ShapeError, match="Use sparse_categorical_crossentropy for integer labels"):
+        model.fit(X, Y)
+    still_trains(model, ONE_HOT)
+
+
+def test_targets_are_never_broadcast():
+    model = network("mse", 1)
+    model.fit(X, Y, verbose=0)
+    for wrong in (np.zeros((8, 2)), np.zeros((8, 1, 2))):
+        with pytest.raises(ShapeError, match="mean_squared_error: y_true: expected the shape of y_pred"):
+            model.fit(X, wrong)
+    still_trains(model, Y[:, None])
+
+
+def test_fit_before_compile():
+    model = Sequential([Dense(3, input_shape=(4,))])
+    for call in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        with pytest.raises(StateError, match=r"the model is not compiled. Call model.compile"):
+            call(X, Y)
+    model.compile("sgd", "mse")
+    model.fit(X, ONE_HOT, verbose=0)
+    model.compile("sgd")
+    with pytest.raises(StateError, match=r"compile: expected a loss"):
+        model.fit(X, ONE_HOT)
+
+
+def test_the_second_value_of_an_evaluation_without_metrics_says_what_is_missing():
+    model = network()
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+    score = model.evaluate(X, Y, verbose=0)
+    assert score[0] == score
+    with pytest.raises(StateError, match=r"metrics=\['accuracy'\]"):
+        score[1]
+
+
+@pytest.mark.parametrize(("bad", "word"), [(np.nan, "NaN"), (np.inf, "Inf"), (-np.inf, "Inf")])
+def test_values_that_are_not_finite_are_named_once(bad: float, word: str):
+    model = network()
+    x = X.copy()
+    x[3, 1] = bad
+    with pytest.warns(KgraphWarning) as caught:
+        model.evaluate(x, Y, verbose=0)
+    assert [str(w.message) for w in caught] == [f"evaluate: x has 1 {word} (first at row 3, col 1)"]
+    assert caught[0].filename == __file__
+    still_trains(model, Y)
+
+
+def test_large_finite_values_are_no_reason_to_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network().evaluate(np.full((8, 4), 3e38, "float32"), Y, verbose=0)
+
+
+def test_a_loss_that_becomes_nan_is_reported_once_with_its_place():
+    model = Sequential([Dense(1, input_shape=(4,))])
+    model.compile(SGD(1e30), "mse")
+    with pytest.warns(KgraphWarning) as caught:
+        model.fit(X, Y, batch_size=4, epochs=3, verbose=0)
+    assert len(caught) == 1
+    assert str(caught[0].message).replace("Inf", "NaN") == "fit: loss became NaN at epoch 1 batch 1"
+    assert caught[0].filename == __file__
+
+
+def two_outputs() -> Model:
+    inputs = [Input((4,), name="left"), Input((4,), name="right")]
+    model = Model(inputs, [Dense(1, name="a")(inputs[0]), Dense(3, name="b")(inputs[1])])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m: m.fit([X], [Y, ONE_HOT]), "x: expected 2 arrays, for left, right, received 1 entries"),
+        (lambda m: m.fit([X, X], Y), "y: expected 2 arrays, for a, b, received ndarray"),
+        (lambda m: m.fit({"left": X}, [Y, ONE_HOT]), r"x: expected keys \['left', 'right'\], received \['left'\]"),
+        (lambda m: m.fit([X, X[:3]], [Y, ONE_HOT]), r"x\[0\] has 8 samples, x\[1\] has 3"),
+        (lambda m: m.fit([X, X], [Y, ONE_HOT[:3]]), r"x\['left'\] has 8 samples, y\[1\] has 3"),
+    ],
+)
+def test_inputs_and_outputs_are_called_by_name(call: Callable[[Any], Any], words: str):
+    model = two_outputs()
+    with pytest.raises(DataError, match=words):
+        call(model)
+    model.fit([X, X], [Y, ONE_HOT], verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"loss": {"c": "mse"}}, r"compile\(loss=\{'c': ...\}\): no such output"),
+        ({"loss": ["mse"]}, r"compile\(loss\): expected 2 entries, for a, b, received 1"),
+        ({"loss": "mse", "metrics": {"c": "mae"}}, r"compile\(metrics=\{'c': ...\}\): no such output"),
+        ({"loss": "mse", "loss_weights": [1]}, r"compile\(loss_weights\): expected 2 entries"),
+        ({"loss": "mse", "metrics": "mae"}, r"compile\(metrics\): expected a list for each of the outputs a, b"),
+        ({"loss": {}}, "compile: expected a loss"),
+    ],
+)
+def test_structures_must_fit_the_outputs(arguments: dict[str, Any], words: str):
+    model = two_outputs()
+    model.compile("sgd", **arguments)
+    with pytest.raises((ArgumentError, StateError), match=words):
+        model.fit([X, X], [Y, ONE_HOT], verbose=0)
+    model.compile("sgd", "mse")
+    model.fit([X, X], [Y, ONE_HOT], verbose=0)
