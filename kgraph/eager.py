@@ -16,8 +16,9 @@ from kgraph.engine import CompiledProgram
 from kgraph.errors import DTypeError, ShapeError
 from kgraph.ir.dims import Dim
 from kgraph.ir.dtypes import BY_NAME, dtype_of
-from kgraph.ir.operators import Operators
+from kgraph.ir.graph import Value
 from kgraph.ir.opdef import emitting
+from kgraph.ir.operators import Operators
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH, FunctionOperation, active_trace, symbolic_tensors
 from kgraph.nesting import flatten, map_structure, pack
@@ -148,12 +149,12 @@ class EagerPrograms:
                 new_args, new_kwargs = replace_arrays([args, kwargs], list(values))
                 out = function(*new_args, **new_kwargs)
                 out = map_structure(lambda leaf: trace.lift(leaf) if isinstance(leaf, Operators) else leaf, out)
-            results = [leaf for leaf in flatten(out) if isinstance(leaf, Operators)]
+            results = [leaf for leaf in flatten(out) if isinstance(leaf, Value)]
             program = trace.program([(f"output_{n}", value) for n, value in enumerate(results)])
             self._programs[key] = (version(), CompiledProgram(program), out)
         _, compiled, out = self._programs[key]
-        values = iter(compiled.run(arrays))
-        return map_structure(lambda leaf: next(values) if isinstance(leaf, Operators) else leaf, out)
+        computed = iter(compiled.run(arrays))
+        return map_structure(lambda leaf: next(computed) if isinstance(leaf, Operators) else leaf, out)
 
 
 def replace_arrays(structure: Any, values: list[Any]) -> Any:

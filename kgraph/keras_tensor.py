@@ -234,4 +234,3 @@ def shape_text(type: TensorType) -> str:
     """The shape of a tensor as messages show it, such as ``(batch, 4)``."""
     sizes = [str(dim) for dim in type.shape]
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
-

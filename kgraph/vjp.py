@@ -58,7 +58,9 @@ def vjp(
     return _sorted(results, len(outputs), [value.dtype.is_float for value in values])
 
 
-def _sorted(results: Sequence[Array], outputs: int, is_float: Sequence[bool]) -> Any:
+def _sorted(
+    results: Sequence[Array], outputs: int, is_float: Sequence[bool]
+) -> tuple[list[Array], list[Array | None], list[Array]]:
     """The results as outputs, input gradients (None where the input is not a float), weight gradients."""
     remaining = iter(results[outputs:])
     of_inputs = [next(remaining) if differentiable else None for differentiable in is_float]

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from kgraph.initializers import get as get_initializer
 from kgraph.config import floatx
+from kgraph.eager import NUMBERS, EagerPrograms, as_array, as_arrays, current_training, training_scope
 from kgraph.errors import ArgumentError, DTypeError, ShapeError, StateError
+from kgraph.initializers import get as get_initializer
 from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.location import current_location, layer_scope, user_location
 from kgraph.ir.operators import Operators, cast
 from kgraph.ir.types import TensorType, keras_shape
 from kgraph.keras_tensor import KerasTensor, Operation, active_trace, symbolic_tensors, trace_types, type_with_batch
-from kgraph.eager import NUMBERS, EagerPrograms, as_array, as_arrays, current_training, training_scope
 from kgraph.lookup import did_you_mean
 from kgraph.naming import auto_name, snake_case
 from kgraph.nesting import flatten, map_structure
@@ -45,7 +45,7 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
             with self._own_scope():
                 build(self, *args, **kwargs)
         except BaseException:
-            del self._trainable_variables[kept[0] :], self._non_trainable_variables[kept[1] :]
+            self.forget_build(*kept)
             raise
         finally:
             self._in_build = False
@@ -79,9 +79,7 @@ class Layer(Operation):
         if "build" in cls.__dict__:
             cls.build = _building(cls.__dict__["build"])  # type: ignore[method-assign]
 
-    def __init__(
-        self, *, trainable: bool = True, dtype: Any = None, name: str | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, trainable: bool = True, dtype: Any = None, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(name or auto_name(snake_case(type(self).__name__)))
         self.built = False
         self.autocast = True
@@ -262,7 +260,8 @@ class Layer(Operation):
         if symbolic_tensors([args, kwargs]):
             self.check_inputs(args[0] if args else None)
             return self.symbolic_call(args, kwargs)
-        args, kwargs = as_arrays(args, self.label), as_arrays(kwargs, self.label)
+        args = tuple(as_arrays(arg, self.label) for arg in args)
+        kwargs = {name: as_arrays(arg, self.label) for name, arg in kwargs.items()}
         if trace is not None:
             return self._call_in_trace(trace, args, kwargs)
         return self._programs.run(self, args, kwargs, self._version_of_all, self.random_state)
@@ -307,10 +306,13 @@ class Layer(Operation):
         else:
             self.build(next(iter(shapes.values()), None))
 
-    def forget_build(self) -> None:
-        """Drop the weights and be built again at the next call: for layers met on the way to an error."""
-        self._trainable_variables.clear()
-        self._non_trainable_variables.clear()
+    def forget_build(self, trainable: int = 0, others: int = 0) -> None:
+        """Drop the weights but the first few, to be built again at the next call: for layers met before an error."""
+        dropped = {*self._trainable_variables[trainable:], *self._non_trainable_variables[others:]}
+        del self._trainable_variables[trainable:], self._non_trainable_variables[others:]
+        for name, value in self.__dict__.items():
+            if isinstance(value, Variable) and value in dropped:
+                self.__dict__[name] = None
         self.built = False
 
     def _check_leaves(self, inputs: Any) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from kgraph.errors import ArgumentError
 from kgraph.keras_tensor import KerasTensor, Operation
 from kgraph.layers.base import Layer
-from kgraph.nesting import flatten
 from kgraph.variable import Variable
 
 # (header, alignment, where the column ends) as in Keras; the second table has the connections too.
@@ -120,8 +119,7 @@ def _table(columns: list[tuple[str, str, float]], rows: list[list[str]], width: 
 
 
 def _totals(model: Any) -> list[str]:
-    optimizer = getattr(model, "optimizer", None)
-    slots: list[Variable] = [v for v in flatten(getattr(optimizer, "variables", [])) if isinstance(v, Variable)]
+    slots: list[Variable] = model.optimizer.variables if model.compiled else []
     kinds = [("Trainable", model.trainable_weights), ("Non-trainable", model.non_trainable_weights)]
     kinds += [("Optimizer", slots)] if slots else []
     lines = [("Total", [v for _, variables in kinds for v in variables]), *kinds]
