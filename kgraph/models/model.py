@@ -165,9 +165,9 @@ class Model(Trainer, Layer):
             dtype = self.dtype if leaf.dtype.kind == "f" else leaf.dtype
             return TensorType(dtype_of(dtype), (BATCH, *leaf.shape[1:]))
 
-        self._build_for(map_structure(type_of, as_arrays(data, self.label)))
+        self._build_for_types(map_structure(type_of, as_arrays(data, self.label)))
 
-    def _build_for(self, types: Any) -> None:
+    def _build_for_types(self, types: Any) -> None:
         """Build for inputs of these types; here by tracing the call once."""
         trace_types(self, (types,), {})
 
@@ -175,7 +175,7 @@ class Model(Trainer, Layer):
         """Make the weights for inputs of that shape (or nested shapes)."""
         # Inside a program the call itself follows, and builds what it meets.
         if self.graph is None and active_trace() is None and input_shape is not None:
-            self._build_for(map_shapes(lambda shape: type_with_batch(shape, self.dtype, "input"), input_shape))
+            self._build_for_types(map_shapes(lambda shape: type_with_batch(shape, self.dtype, "input"), input_shape))
 
     def check_inputs(self, inputs: Any) -> None:
         """The inputs must have the shapes of the model's inputs."""

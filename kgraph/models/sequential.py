@@ -126,7 +126,7 @@ class Sequential(Model):
         tensors = self._extended(stack)
         self._set(stack, tensors)
 
-    def _build_for(self, types: Any) -> None:
+    def _build_for_types(self, types: Any) -> None:
         shapes = keras_shape(types.shape) if hasattr(types, "shape") else [t.shape for t in types]
         self.build(shapes)
 
