@@ -1,0 +1,154 @@
+"""Training code of Keras articles runs as printed, with kgraph in the place of Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from keras_samples import run
+
+from kgraph.errors import ShapeError, StateError
+from kgraph.utils import to_categorical
+
+CLASSIFIER = """
+from keras.models import Sequential
+from keras.layers import Dense
+
+# define the neural network architecture
+model = Sequential()
+model.add(Dense(units=64, activation='relu', input_dim=input_shape[1]))
+model.add(Dense(units=num_classes, activation='softmax'))
+"""
+
+COMPILE = "model.compile(loss='categorical_crossentropy', optimizer='adam')"
+
+FIT = """
+model.fit(X_train, Y_train, epochs=epochs, batch_size=batch_size, verbose=verbose, validation_data=(X_test, Y_test))
+"""
+
+EVALUATE = """
+score = model.evaluate(X_test, Y_test, verbose=0)
+print('Test loss:', score[0])
+print('Test accuracy:', score[1])
+"""
+
+LIST = """
+from keras.models import Sequential
+from keras.layers import Dense, Activation
+
+# create a sequential model
+model = Sequential([
+    Dense(units=64, activation='relu'),
+    Dense(units=32, activation='relu'),
+    Dense(units=num_classes, activation='softmax')
+])
+"""
+
+FROM_ROOT = """
+from keras import Sequential
+from keras.layers import Dense, Activation
+
+model = Sequential()
+model.add(Dense(units=64, input_dim=100)) # 添加全连接层
+model.add(Activation('relu'))            # 添加激活函数层
+model.add(Dense(units=10))               # 添加另一个全连接层
+model.add(Activation('softmax'))         # 添加softmax激活函数
+"""
+
+TWO_INPUTS = """
+from keras import Input, Model
+from keras.layers import Dense, Concatenate, Activation
+
+inputA = Input(shape=(100,))           # 定义输入A
+inputB = Input(shape=(10,))            # 定义输入B
+denseA = Dense(units=64)(inputA)       # 添加第一个全连接层
+activationA = Activation('relu')(denseA)   # 添加激活函数层
+denseB = Dense(units=32)(inputB)       # 添加第二个全连接层
+concatAB = Concatenate()([activationA, denseB])    # 将两个输入合并
+output = Dense(units=1, activation='sigmoid')(concatAB)      # 添加输出层
+model = Model(inputs=[inputA, inputB], outputs=output)        # 创建模型对象
+"""
+
+TWO_LAYERS = """
+from keras.models import Sequential
+from keras.layers import Dense
+
+model = Sequential()
+model.add(Dense(units=32, input_dim=784))
+model.add(Dense(units=10, activation='softmax'))
+"""
+
+FIT_IMAGES = """
+x_train = x_train.reshape(-1, 784).astype('float32') / 255.0  # 归一化
+y_train = to_categorical(y_train, num_classes=10)              # 转换为one-hot编码
+
+model.compile(optimizer='rmsprop', loss='categorical_crossentropy',
+              metrics=['accuracy'])                           # 配置编译器
+model.fit(x_train, y_train, batch_size=32, epochs=10)         # 训练模型
+"""
+
+EVALUATE_IMAGES = """
+score = model.evaluate(x_test, to_categorical(y_test, num_classes=10))  # 测试模型
+"""
+
+PREDICT = """
+prediction = model.predict(np.random.rand(32, 784))
+print(prediction[:5])
+"""
+
+
+def clusters(features: int, classes: int, rows: int = 96) -> tuple[np.ndarray, np.ndarray]:
+    """Points around one centre for each class, and their classes."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, rows)
+    return rng.normal(size=(classes, features))[labels] * 2 + rng.normal(size=(rows, features)), labels
+
+
+def names_of_the_article(features: int, classes: int) -> dict[str, Any]:
+    """What the article leaves to the reader."""
+    x, labels = clusters(features, classes)
+    y = to_categorical(labels, classes)
+    data = {"X_train": x[:64], "Y_train": y[:64], "X_test": x[64:], "Y_test": y[64:], "input_shape": x.shape}
+    return {**data, "num_classes": classes, "epochs": 15, "batch_size": 10, "verbose": True}
+
+
+@pytest.mark.parametrize("model", [CLASSIFIER, LIST])
+def test_a_classifier_is_trained_and_evaluated(model: str, capsys: pytest.CaptureFixture[str]):
+    names = run(model + COMPILE + FIT, **names_of_the_article(12, 3))
+    assert "val_loss" in names["model"].history.history
+    with pytest.raises(StateError, match=r"metrics=\['accuracy'\]"):
+        run(EVALUATE, **names)
+    names = run(COMPILE.replace(")", ", metrics=['accuracy'])") + FIT + EVALUATE, **names)
+    assert names["score"][1] > 0.9
+    assert "Test accuracy: " in capsys.readouterr().out
+
+
+def test_a_model_from_the_root_is_trained():
+    x, labels = clusters(100, 10)
+    names = run(FROM_ROOT + COMPILE)
+    history = names["model"].fit(x, to_categorical(labels, 10), epochs=20, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0] / 4
+
+
+def test_two_inputs_are_trained():
+    model = run(TWO_INPUTS)["model"]
+    model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
+    (a, labels), (b, _) = clusters(100, 2), clusters(10, 2)
+    model.fit([a, b], labels, epochs=20, verbose=0)
+    assert model.evaluate([a, b], labels, verbose=0)[1] > 0.95
+
+
+def test_images_are_trained_on_and_a_forgotten_reshape_is_explained():
+    x, labels = clusters(784, 10, rows=640)
+    images = ((x - x.min()) / np.ptp(x) * 255).astype("uint8").reshape(-1, 28, 28)
+    names = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+    names["to_categorical"] = to_categorical
+    names = run(TWO_LAYERS + FIT_IMAGES, **names)
+    words = r"expected \(batch, 784\), received \(640, 28, 28\). Reshape it: x.reshape\(-1, 784\)"
+    with pytest.raises(ShapeError, match=words):
+        run(EVALUATE_IMAGES, **names)
+    names["x_test"] = names["x_train"]
+    assert run(EVALUATE_IMAGES, **names)["score"][1] > 0.9
+    prediction = run("import numpy as np" + PREDICT, model=names["model"])["prediction"]
+    assert prediction.shape == (32, 10)
