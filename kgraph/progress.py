@@ -91,7 +91,8 @@ class ProgressLine:
 
     def _rest(self, values: Mapping[str, Any]) -> str:
         shown = [f"{name}: {number(value)}" for name, value in values.items()]
-        return "  ".join([f"{time.perf_counter() - self._start:.1f}s", *shown])
+        seconds = time.perf_counter() - self._start
+        return "  ".join([f"{seconds:.1f}s" if seconds >= 1 else f"{seconds * 1e3:.0f}ms", *shown])
 
     def _draw(self, text: str) -> None:
         sys.stdout.write("\r" + text.ljust(self._drawn))

@@ -253,9 +253,11 @@ class Trainer:
             raise ArgumentError("dump(program)", expected="one of " + ", ".join(PROGRAMS), received=repr(program))
         if program == "predict":
             return self._predict_program().dump(stage)
-        setup = self._compiled("dump")
-        targets = self._targets(setup)
-        return self._cached(program, [t.usual_type for t in targets], weighted=False).dump(stage)
+        return self._usual_program(program).dump(stage)
+
+    def training_program(self) -> CompiledProgram:
+        """The program of one training step, for labels of the type that the losses expect."""
+        return self._usual_program("train")
 
     def compare(self, x: Any, y: Any = None) -> Comparison:
         """Run interpreter and native code on the same state and compare all results.
@@ -316,6 +318,10 @@ class Trainer:
             raise DataError(f"{call}: y is missing")
         inputs, _ = input_arrays(self, call, x)
         return training_data(self, self._targets(setup), call, inputs, y, sample_weight)
+
+    def _usual_program(self, kind: str) -> CompiledProgram:
+        targets = self._targets(self._compiled(kind))
+        return self._cached(kind, [target.usual_type for target in targets], weighted=False)
 
     def _cached(self, kind: str, y_types: Sequence[TensorType], weighted: bool) -> CompiledProgram:
         return self._compiled(kind).program(kind, self._model, y_types, weighted, self._model._version_of_all())
