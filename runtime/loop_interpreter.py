@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kgraph.ir.dims import Dim, evaluate
 from kgraph.ir.dtypes import DType
-from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store
+from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Ranges, Stmt, Store, Window
 from kgraph.ir.scalar import FUNCTIONS, Buffer, Const, Expr, IndexValue, Load, Local
 
 Array = npt.NDArray[Any]
@@ -69,7 +69,7 @@ class _Run:
 
     def _contract(self, stmt: Contract, at: dict[str, int], local: dict[str, Any]) -> None:
         m, n, k = (evaluate(d, at) for d in (stmt.m, stmt.n, stmt.k))
-        a, b = self._matrix(stmt.a, at), self._matrix(stmt.b, at)
+        a, b = self._operand(stmt.a, stmt, at), self._operand(stmt.b, stmt, at)
         if a.shape != (m, k) or b.shape != (k, n):
             raise AssertionError(f"product of {a.shape} and {b.shape} where sizes are {(m, k, n)}")
         # Copies, for the body may write where the operands stand.
@@ -77,7 +77,26 @@ class _Run:
         for row in range(m):
             for col in range(n):
                 local[stmt.acc] = product[row, col]
-                self.body(stmt.body, {**at, stmt.row: row, stmt.col: col}, local)
+                parts = _parts(row, stmt.rows, at)
+                self.body(stmt.body, {**at, **parts, stmt.row: row, stmt.col: col}, local)
+
+    def _operand(self, operand: Matrix | Window, stmt: Contract, at: dict[str, int]) -> Array:
+        if isinstance(operand, Matrix):
+            return self._matrix(operand, at)
+        first = operand is stmt.a
+        rows, columns = (stmt.rows, stmt.over) if first else (stmt.over, ((stmt.col, stmt.n),))
+        m, n = (evaluate(d, at) for d in ((stmt.m, stmt.k) if first else (stmt.k, stmt.n)))
+        array = self.arrays[operand.buffer.name]
+        out = np.zeros((m, n), array.dtype)
+        for i in range(m):
+            for j in range(n):
+                here = {**at, **_parts(i, rows, at), **_parts(j, columns, at)}
+                place = tuple(evaluate(d, here) for d in operand.index)
+                if all(0 <= p < size for p, size in zip(place, array.shape, strict=True)):
+                    out[i, j] = array[place]
+                elif not first:
+                    raise AssertionError(f"index {place} outside buffer {operand.buffer.name} of shape {array.shape}")
+        return out
 
     def _matrix(self, matrix: Matrix, at: dict[str, int]) -> Array:
         found: Array = self.arrays[matrix.buffer.name][tuple(evaluate(d, at) for d in matrix.batch)]
@@ -106,6 +125,14 @@ class _Run:
         if len(place) != len(size) or any(not 0 <= p < s for p, s in zip(place, size, strict=True)):
             raise AssertionError(f"index {place} outside buffer {buffer.name} of shape {size}")
         return place
+
+
+def _parts(number: int, ranges: Ranges, at: Mapping[str, int]) -> dict[str, int]:
+    """The digits of a mixed-radix number, the last variable the fastest."""
+    parts: dict[str, int] = {}
+    for var, extent in reversed(ranges):
+        number, parts[var] = divmod(number, evaluate(extent, at))
+    return parts
 
 
 def _convert(value: Any, dtype: DType) -> Any:

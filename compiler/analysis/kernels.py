@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kgraph.ir.dims import Dim, symbols_of
-from kgraph.ir.loops import Contract, For, Stmt, Store
+from kgraph.ir.loops import Contract, For, Matrix, Stmt, Store
 from kgraph.ir.scalar import Buffer, Call, Expr, IndexValue, Load
 
 
@@ -56,8 +56,10 @@ def size_names(buffers: Sequence[Buffer], body: Sequence[Stmt]) -> tuple[str, ..
                 variables.add(stmt.var)
                 dims.append(stmt.extent)
             case Contract():
-                variables |= {stmt.row, stmt.col}
-                dims += [stmt.m, stmt.n, stmt.k, *stmt.a.batch, *stmt.b.batch]
+                variables |= {stmt.row, stmt.col, *(var for var, _ in (*stmt.rows, *stmt.over))}
+                dims += [stmt.m, stmt.n, stmt.k]
+                for operand in (stmt.a, stmt.b):
+                    dims += operand.batch if isinstance(operand, Matrix) else operand.index
             case Store():
                 dims += stmt.index
             case _:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
-from kgraph.ir.dims import Dim
+from kgraph.ir.dims import Dim, product
 from kgraph.ir.dtypes import DType, bool_
 from kgraph.ir.lexer import Cursor, Token, did_you_mean
 from kgraph.ir.loop_printer import COMBINES, INFIX
-from kgraph.ir.loops import Accumulate, Combine, Contract, For, Init, Kernel, Let, LoopKind, Matrix, Stmt, Store
+from kgraph.ir.loops import (
+    Accumulate,
+    Combine,
+    Contract,
+    For,
+    Init,
+    Kernel,
+    Let,
+    LoopKind,
+    Matrix,
+    Ranges,
+    Stmt,
+    Store,
+    Window,
+)
 from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, Load, Local
 
 _SIGNS = {sign: (function, binds) for function, (sign, binds) in INFIX.items()}
@@ -164,12 +178,16 @@ class _Reader:
         return Let(name, value) if word == "let" else Init(name, value)
 
     def contract(self) -> Contract:
-        """`contract acc[i in 0..m, j in 0..n] = %a[] @ transpose(%b[]) over 0..k using %s { body }`."""
+        """`contract acc[i in 0..m, j in 0..n] = %a[] @ transpose(%b[]) over 0..k using %s { body }`.
+
+        With windows: `contract acc[i as (y in 0..h, x in 0..w), j in 0..n] = window(%a[y+u, x, p]) @
+        window(%b[u, p, j]) over (u in 0..3, p in 0..c) using %s { body }`.
+        """
         cursor = self.cursor
         cursor.expect("contract")
         acc = cursor.expect_kind("name", "a local").text
         cursor.expect("[")
-        row, m = self.range()
+        row, m, rows = self.rows()
         cursor.expect(",")
         col, n = self.range()
         cursor.expect("]")
@@ -178,17 +196,41 @@ class _Reader:
         cursor.expect("@")
         b = self.matrix()
         cursor.expect("over")
-        k = self.extent()
+        over = self.ranges() if cursor.token.text == "(" else ()
+        k = product(tuple(extent for _, extent in over)) if over else self.extent()
         cursor.expect("using")
         scratch = self.buffer()
         outer = dict(self.locals)
         self.locals[acc] = a.buffer.dtype
         body = self.block()
         self.locals = outer
-        return Contract(row, col, m, n, k, a, b, acc, scratch, body)
+        return Contract(row, col, m, n, k, a, b, acc, scratch, body, rows, over)
 
-    def matrix(self) -> Matrix:
-        """`%a[batch]` or `transpose(%a[batch])`."""
+    def rows(self) -> tuple[str, Dim, Ranges]:
+        """`i in 0..m` or `i as (y in 0..h, x in 0..w)`."""
+        if self.cursor.ahead.text != "as":
+            return *self.range(), ()
+        var = self.cursor.expect_kind("name", "a loop variable").text
+        self.cursor.expect("as")
+        rows = self.ranges()
+        return var, product(tuple(extent for _, extent in rows)), rows
+
+    def ranges(self) -> Ranges:
+        """`(y in 0..h, x in 0..w)`."""
+        self.cursor.expect("(")
+        found = [self.range()]
+        while not self.cursor.accept(")"):
+            self.cursor.expect(",")
+            found.append(self.range())
+        return tuple(found)
+
+    def matrix(self) -> Matrix | Window:
+        """`%a[batch]`, `transpose(%a[batch])` or `window(%a[index])`."""
+        if self.cursor.accept("window"):
+            self.cursor.expect("(")
+            window = Window(self.buffer(), self.index())
+            self.cursor.expect(")")
+            return window
         transposed = self.cursor.accept("transpose")
         if transposed:
             self.cursor.expect("(")

@@ -10,7 +10,7 @@ import numpy as np
 from kgraph.ir.dims import Dim
 from kgraph.ir.dtypes import DType, bool_
 from kgraph.ir.lexer import heading, title
-from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store
+from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Ranges, Stmt, Store, Window
 from kgraph.ir.scalar import Call, Const, Expr, IndexValue, Load, Local
 
 # Scalar function -> its sign and how strongly it binds.
@@ -112,8 +112,10 @@ class _Writer:
                 place = f"%{stmt.buffer.name}[{_commas(stmt.index)}]"
                 self.lines.append(f"{indent}store {place} = {expr_to_text(stmt.value, locals)}")
             case Contract():
-                ranges = f"{stmt.row} in 0..{stmt.m}, {stmt.col} in 0..{stmt.n}"
-                product = f"{_matrix(stmt.a)} @ {_matrix(stmt.b)} over 0..{stmt.k}"
+                rows = f"{stmt.row} as ({_ranges(stmt.rows)})" if stmt.rows else f"{stmt.row} in 0..{stmt.m}"
+                ranges = f"{rows}, {stmt.col} in 0..{stmt.n}"
+                over = f"({_ranges(stmt.over)})" if stmt.over else f"0..{stmt.k}"
+                product = f"{_matrix(stmt.a)} @ {_matrix(stmt.b)} over {over}"
                 self.lines.append(f"{indent}contract {stmt.acc}[{ranges}] = {product} using %{stmt.scratch.name} {{")
                 self.block(stmt.body, indent + "  ", {**locals, stmt.acc: stmt.dtype})
                 self.lines.append(indent + "}")
@@ -121,6 +123,12 @@ class _Writer:
                 assert_never(stmt)
 
 
-def _matrix(matrix: Matrix) -> str:
+def _ranges(ranges: Ranges) -> str:
+    return ", ".join(f"{var} in 0..{extent}" for var, extent in ranges)
+
+
+def _matrix(matrix: Matrix | Window) -> str:
+    if isinstance(matrix, Window):
+        return f"window(%{matrix.buffer.name}[{_commas(matrix.index)}])"
     text = f"%{matrix.buffer.name}[{_commas(matrix.batch)}]"
     return f"transpose({text})" if matrix.transposed else text

@@ -9,11 +9,11 @@ from typing import NoReturn, TypeAlias, assert_never
 import numpy as np
 
 from kgraph.errors import VerifyError
-from kgraph.ir.dims import Dim, DimExpr, substitute, symbols_of
+from kgraph.ir.dims import Dim, DimExpr, product, substitute, symbols_of
 from kgraph.ir.dtypes import DType, bool_
 from kgraph.ir.lexer import PLAIN_NAME, RESERVED
 from kgraph.ir.loop_printer import COMBINES, kernel_lines
-from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store
+from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Ranges, Stmt, Store, Window
 from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, Load, Local
 
 SHOWN = 12  # lines shown before and after a fault
@@ -158,8 +158,11 @@ class _KernelCheck:
     def contract(self, stmt: Contract, scope: Scope) -> None:
         """A matrix product: operands, scratch memory, names and body."""
         self.dims((stmt.m, stmt.n, stmt.k), scope, "sizes of the contraction")
-        self.matrix(stmt.a, (stmt.m, stmt.k), scope)
-        self.matrix(stmt.b, (stmt.k, stmt.n), scope)
+        if isinstance(stmt.a, Matrix) and isinstance(stmt.b, Matrix) and not stmt.rows and not stmt.over:
+            self.matrix(stmt.a, (stmt.m, stmt.k), scope)
+            self.matrix(stmt.b, (stmt.k, stmt.n), scope)
+        else:
+            self.windows(stmt, scope)
         a, b = stmt.a.buffer.dtype, stmt.b.buffer.dtype
         if a is not b or not a.is_float:
             self.fail("operands of the contraction", expected="one float type", received=f"{a} and {b}")
@@ -168,14 +171,45 @@ class _KernelCheck:
         inner = dict(scope)
         self.start(stmt.row, _Name(extent=stmt.m), inner)
         self.start(stmt.col, _Name(extent=stmt.n), inner)
+        self.start_all(stmt.rows, inner)
         self.region += 1
         self.idle += 0 in (stmt.m, stmt.n)
         self.start(stmt.acc, _Name(a, region=self.region), inner)
-        self.spread += [(stmt.row, stmt.m), (stmt.col, stmt.n)]
+        spread = [*(stmt.rows or ((stmt.row, stmt.m),)), (stmt.col, stmt.n)]
+        self.spread += spread
         self.block(stmt.body, inner, "contract")
-        del self.spread[-2:]
+        del self.spread[-len(spread) :]
         self.region -= 1
         self.idle -= 0 in (stmt.m, stmt.n)
+
+    def windows(self, stmt: Contract, scope: Scope) -> None:
+        """The operands of a product over windows: names, and bounds of the second one."""
+        for operand in (stmt.a, stmt.b):
+            if not isinstance(operand, Window):
+                self.fail(f"operand %{operand.buffer.name}", expected="a window like the other one", received="a matrix")
+            if len(operand.index) != len(self.known(operand.buffer).shape):
+                expected = f"{len(operand.buffer.shape)} entries"
+                self.fail(f"window of %{operand.buffer.name}", expected=expected, received=str(len(operand.index)))
+        for ranges, size, what in ((stmt.rows, stmt.m, "rows"), (stmt.over, stmt.k, "reduced variables")):
+            if not ranges or product(tuple(extent for _, extent in ranges)) != size:
+                self.fail(what, expected=f"extents with the product {size}", received=str(ranges))
+        assert isinstance(stmt.a, Window) and isinstance(stmt.b, Window)
+        inner = dict(scope)
+        self.start_all(stmt.over, inner)
+        second = dict(inner)
+        self.start_all(stmt.rows, inner)
+        self.start(stmt.col, _Name(extent=stmt.n), second)
+        self.dims(stmt.a.index, inner, f"index of %{stmt.a.buffer.name}")
+        idle = 0 in (stmt.m, stmt.n, stmt.k)
+        self.idle += idle
+        self.inside(stmt.b.buffer, stmt.b.index, second)
+        self.idle -= idle
+
+    def start_all(self, ranges: Ranges, scope: Scope) -> None:
+        """The variables of several ranges."""
+        for var, extent in ranges:
+            self.dims((extent,), scope, f"extent of {var}")
+            self.start(var, _Name(extent=extent), scope)
 
     def matrix(self, matrix: Matrix, shape: tuple[Dim, Dim], scope: Scope) -> None:
         """An operand of a contraction: rank, batch index, and its last two sizes."""

@@ -10,6 +10,8 @@ its body may hold Lets, Stores, Inits with their Accumulates, and serial loops, 
 outside it, in an order fixed by the target's vector width. Iterations of a vector or parallel loop do not depend on
 each other but for that. `Contract` is a whole matrix product on packed register tiles: for every row < m and
 col < n it computes acc = sum over p < k of a[row, p] * b[p, col] and then runs its body once with `acc` a local.
+A product whose operands are `Window`s (a convolution) has rows and reduced indices of several parts: `row` is then
+the mixed-radix number of the variables in `rows`, the last one fastest, and p that of the variables in `over`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from kgraph.ir.dtypes import DType
 from kgraph.ir.scalar import Buffer, Expr
 
 LoopKind: TypeAlias = Literal["serial", "parallel", "vector", "unroll"]
+Ranges: TypeAlias = "tuple[tuple[str, Dim], ...]"
 Combine: TypeAlias = Literal["add", "mul", "max", "min", "or", "and"]
 
 
@@ -82,6 +85,18 @@ class Matrix:
 
 
 @dataclass(frozen=True, eq=False)
+class Window:
+    """A matrix operand whose element is `buffer[index]`, or 0 where the index lies outside the buffer.
+
+    `index` holds polynomials over sizes, loop variables and the product's own variables: for the first operand those
+    of `rows` and `over`, for the second one those of `over` and `col`; the second one may not lead outside.
+    """
+
+    buffer: Buffer
+    index: tuple[Dim, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Contract:
     """Matrix product with an epilogue; see the module's docstring.
 
@@ -92,6 +107,8 @@ class Contract:
         acc: name of the local that holds the finished sum in the body.
         scratch: private memory for packed operands.
         body: runs once for each (row, col); Lets and Stores only.
+        rows: variables and extents whose mixed-radix number `row` is; the body may use them.
+        over: variables and extents of the reduced index. Both are empty if the operands are of class `Matrix`.
     """
 
     row: str
@@ -99,11 +116,13 @@ class Contract:
     m: Dim
     n: Dim
     k: Dim
-    a: Matrix
-    b: Matrix
+    a: Matrix | Window
+    b: Matrix | Window
     acc: str
     scratch: Buffer
     body: tuple[Stmt, ...]
+    rows: Ranges = ()
+    over: Ranges = ()
 
     @property
     def dtype(self) -> DType:
