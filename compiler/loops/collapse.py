@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kgraph.compiler.analysis.kernels import expressions, statements
-from kgraph.compiler.analysis.loop_facts import accesses, flat_index, stride
+from kgraph.compiler.analysis.loop_facts import accesses, accumulated, flat_index, stride
 from kgraph.compiler.loops.rewriting import Rewriter
 from kgraph.ir.dims import Dim, product, substitute, symbols_of
-from kgraph.ir.loops import Contract, For, Kernel, Stmt, Store
+from kgraph.ir.loops import Contract, For, Kernel, LoopKind, Stmt, Store
 from kgraph.ir.scalar import Buffer, IndexValue
 
 
@@ -23,9 +23,13 @@ def collapse(kernel: Kernel) -> Kernel:
     body = _without_single_rounds(kernel.body)
     if not any(isinstance(s, For) and _joins(s, _only_loop(s)) for s in statements(body)):
         return kernel
-    body = _collapsed(Rewriter(lambda dim: dim, _flat).body(body))
-    buffers = tuple(_line(buffer) for buffer in kernel.buffers)
-    return replace(kernel, buffers=buffers, body=body)
+    lines = {b.name: replace(b, shape=(product(b.shape),)) for b in kernel.buffers}
+
+    def flat(buffer: Buffer, index: tuple[Dim, ...]) -> tuple[Buffer, tuple[Dim, ...]]:
+        return lines[buffer.name], (flat_index(buffer, index),)
+
+    body = _collapsed(Rewriter(lambda dim: dim, flat).body(body))
+    return replace(kernel, buffers=tuple(lines.values()), body=body)
 
 
 def _without_single_rounds(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
@@ -55,14 +59,6 @@ def _only_loop(loop: For) -> For | None:
     return only if isinstance(only, For) else None
 
 
-def _line(buffer: Buffer) -> Buffer:
-    return replace(buffer, shape=(product(buffer.shape),))
-
-
-def _flat(buffer: Buffer, index: tuple[Dim, ...]) -> tuple[Buffer, tuple[Dim, ...]]:
-    return _line(buffer), (flat_index(buffer, index),)
-
-
 def _collapsed(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
     return tuple(_joined(replace(s, body=_collapsed(s.body))) if isinstance(s, For) else s for s in body)
 
@@ -73,8 +69,16 @@ def _joined(loop: For) -> For:
     if inner is None or not _joins(loop, inner):
         return loop
     body = _first_round(loop.var).body(inner.body)
-    kind = "vector" if inner.kind == "vector" else loop.kind if loop.kind == inner.kind else "serial"
-    return For(inner.var, loop.extent * inner.extent, kind, body)
+    return For(inner.var, loop.extent * inner.extent, _kind(loop, inner), body)
+
+
+def _kind(outer: For, inner: For) -> LoopKind:
+    """The kind of two joined loops: parallel only where rounds of the inner loop are independent too."""
+    if inner.kind in ("vector", outer.kind):
+        return inner.kind
+    stores = [flat for buffer, flat in accesses(inner.body) if buffer.role != "in"]
+    independent = not accumulated(inner.body) and all(stride(flat, inner.var) not in (0, None) for flat in stores)
+    return "parallel" if independent else "serial"
 
 
 def _joins(outer: For, inner: For | None) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from kernel_samples import assert_same_meaning
 
-from kgraph.compiler.analysis.kernels import statements
+from kgraph.compiler.analysis.kernels import buffers_of, statements
 from kgraph.compiler.loops.collapse import collapse
 from kgraph.ir.dims import Dim, symbol
 from kgraph.ir.dtypes import f32, i32, u32
@@ -64,6 +64,8 @@ def test_loops_are_joined_where_places_allow_it(name, kernel: Kernel, expected, 
         assert result is kernel
         return
     assert extents(result) == expected
+    # Passes after this one compare buffers by object.
+    assert all(any(used is own for own in result.buffers) for used in buffers_of(result.body))
     for sizes in SIZES:
         assert_same_meaning(kernel, result, sizes, rng)
 
@@ -79,6 +81,16 @@ def test_a_whole_reduction_becomes_one_loop(rng: np.random.Generator):
     assert [(str(s.extent), s.kind) for s in loops] == [("m*n*p", "vector")]
     for sizes in SIZES:
         assert_same_meaning(kernel, result, sizes, rng)
+
+
+@pytest.mark.parametrize(("outer", "inner", "joined"), (
+    ("parallel", "serial", "parallel"), ("serial", "vector", "vector"), ("parallel", "vector", "vector"),
+    ("serial", "serial", "serial"), ("parallel", "parallel", "parallel"),
+))  # fmt: skip
+def test_the_kind_of_the_joined_loop(outer, inner, joined):
+    store = Store(Y, (i, j, k), X_AT)
+    (loop,) = collapse(kernel_of(*nest((store,), kinds=("unroll", outer, inner)))).body[0].body
+    assert loop.kind == joined
 
 
 def test_rows_are_not_joined_with_what_is_summed_in_them():
