@@ -233,23 +233,23 @@ class _Blocked(_Loops):
         source = self._element("%b", self.b_strides, self.pc, f.add(self.jc, first))
         to = self._at(self.packed_b, f.mul(first, self.kc))
         count = self._sub(self.columns, first)
-        self._call(
-            self._field("ptr", str(_PACK_B)), ["ptr", "ptr", "i64", "i64", "i64"], [source, to, self.kc, count, "%ldb"]
-        )
+        values = [source, to, self.kc, count, "%ldb", f.mul(self.kc, str(self.t.width))]
+        self._call(self._field("ptr", str(_PACK_B)), ["ptr", "ptr", *["i64"] * 4], values)
 
     def _pack_a(self) -> None:
         """Pack the block of an A stored [k, m] into panels; the last panel is moved back so that it ends at m."""
         f, rows = self.f, str(self.t.rows)
-        packer, types = self._field("ptr", str(_PACK_A)), ["ptr", "ptr", "i64", "i64", "i64"]
+        packer, types = self._field("ptr", str(_PACK_A)), ["ptr", "ptr", *["i64"] * 4]
+        panel = f.mul(self.kc, rows)
         count = self._sub(self.rows_end, self.ic)
         panels = f.binary("udiv", "i64", count, rows)
         source = self._element("%a", self.a_strides, self.ic, self.pc)
-        self._call(packer, types, [source, self.packed_rows, self.kc, "%lda", panels])
+        self._call(packer, types, [source, self.packed_rows, self.kc, "%lda", panels, panel])
         whole = f.mul(panels, rows)
         with f.when(self._is("slt", whole, count)):
             source = self._element("%a", self.a_strides, self._sub("%m", rows), self.pc)
             to = self._at(self.packed_rows, f.mul(whole, self.kc))
-            self._call(packer, types, [source, to, self.kc, "%lda", "1"])
+            self._call(packer, types, [source, to, self.kc, "%lda", "1", panel])
 
     def _panel(self, jr: str) -> None:
         """All tiles of one panel of columns in the current block of rows."""

@@ -14,16 +14,16 @@ _B_ROWS = 4
 def pack_a(module: Module, target: Target, t: Tiling) -> str:
     """Name of the packer of A stored [k, m]; written into the module on first use.
 
-    void pack(ptr src, ptr dst, i64 k, i64 ld, i64 panels):
-    dst[(q * k + p) * rows + i] = src[p * ld + q * rows + i] for q < panels, p < k, i < rows (the tallest tile).
+    void pack(ptr src, ptr dst, i64 k, i64 ld, i64 panels, i64 panel):
+    dst[q * panel + p * rows + i] = src[p * ld + q * rows + i] for q < panels, p < k, i < rows (the tallest tile).
     """
     name = f"matmul.pack_a.{t.element}"
     if not undefined(module, name):
         return name
-    params = [("ptr noalias", "src"), ("ptr noalias", "dst"), ("i64", "k"), ("i64", "ld"), ("i64", "panels")]
+    sizes = [("i64", size) for size in ("k", "ld", "panels", "panel")]
+    params = [("ptr noalias", "src"), ("ptr noalias", "dst"), *sizes]
     f = Function(module, name, params, attributes=target.function_attributes())
     piece = vector_of(t.element, t.rows)
-    panel = f.mul("%k", str(t.rows))
     whole = f.binary("and", "i64", "%k", str(-_ROWS_PER_ROUND))
     for start, stop, step in (("0", whole, _ROWS_PER_ROUND), (whole, "%k", 1)):
         with f.loop(start, stop, str(step)) as p:
@@ -35,7 +35,7 @@ def pack_a(module: Module, target: Target, t: Tiling) -> str:
                     value = f.load(piece, row, t.bytes)
                     f.store(piece, value, f.gep(t.element, q.carried[1], str(r * t.rows)), t.bytes)
                     row = f.gep(t.element, row, "%ld")
-                q.next = [f.gep(t.element, q.carried[0], str(t.rows)), f.gep(t.element, q.carried[1], panel)]
+                q.next = [f.gep(t.element, q.carried[0], str(t.rows)), f.gep(t.element, q.carried[1], "%panel")]
     f.finish()
     return name
 
@@ -43,13 +43,14 @@ def pack_a(module: Module, target: Target, t: Tiling) -> str:
 def pack_b(module: Module, target: Target, t: Tiling, transposed: bool) -> str:
     """Name of the packer of B stored [k, n], or [n, k] if `transposed`; written into the module on first use.
 
-    void pack(ptr src, ptr dst, i64 k, i64 n, i64 ld):
-    dst[(q * k + p) * width + j] = B[p, q * width + j] for all panels q with a column below n, p < k, j < width.
+    void pack(ptr src, ptr dst, i64 k, i64 n, i64 ld, i64 panel):
+    dst[q * panel + p * width + j] = B[p, q * width + j] for all panels q with a column below n, p < k, j < width.
     Columns from n on get arbitrary finite copies or zeros; the kernels compute with them and nobody reads the sums.
     """
     name = f"matmul.pack_b.{t.element}.{'t' if transposed else 'n'}"
     if undefined(module, name):
-        params = [("ptr noalias", "src"), ("ptr noalias", "dst"), ("i64", "k"), ("i64", "n"), ("i64", "ld")]
+        sizes = [("i64", size) for size in ("k", "n", "ld", "panel")]
+        params = [("ptr noalias", "src"), ("ptr noalias", "dst"), *sizes]
         f = Function(module, name, params, attributes=target.function_attributes())
         if transposed:
             _pack_transposed(f, t)
@@ -62,7 +63,6 @@ def pack_b(module: Module, target: Target, t: Tiling, transposed: bool) -> str:
 
 def _pack_rows(f: Function, t: Tiling) -> None:
     """Copy the whole panels of a B stored [k, n], reading along the rows."""
-    panel = f.mul("%k", str(t.width))
     columns = f.binary("sub", "i64", "%n", f.binary("srem", "i64", "%n", str(t.width)))
     whole = f.binary("and", "i64", "%k", str(-_B_ROWS))
     for start, stop, step in (("0", whole, _B_ROWS), (whole, "%k", 1)):
@@ -77,14 +77,14 @@ def _pack_rows(f: Function, t: Tiling) -> None:
                         to = f.gep(t.element, j.carried[0], str(r * t.width + v * t.lanes))
                         f.store(t.vector, value, to, t.vector_bytes)
                     row = f.gep(t.element, row, "%ld")
-                j.next = [f.gep(t.element, j.carried[0], panel)]
+                j.next = [f.gep(t.element, j.carried[0], "%panel")]
 
 
 def _pack_last_columns(f: Function, target: Target, t: Tiling) -> None:
     """Copy the columns after the whole panels of a B stored [k, n], if there are any."""
     count = f.binary("srem", "i64", "%n", str(t.width))
     first = f.binary("sub", "i64", "%n", count)
-    out = f.gep(t.element, "%dst", f.mul(first, "%k"))
+    out = f.gep(t.element, "%dst", f.mul(f.binary("sdiv", "i64", first, str(t.width)), "%panel"))
     with (
         f.when(f.binary("icmp sgt", "i64", count, "0")),
         f.loop("0", "%k") as p,
@@ -128,7 +128,7 @@ def _pack_transposed(f: Function, t: Tiling) -> None:
         at = [f.intrinsic("smin", "i64", f.add(j.index, str(i)), last) for i in range(t.lanes)]
         rows = [f.gep(t.element, "%src", f.mul(i, "%ld")) for i in at]
         inside = f.binary("srem", "i64", j.index, str(t.width))
-        panel = f.mul(f.binary("sub", "i64", j.index, inside), "%k")
+        panel = f.mul(f.binary("sdiv", "i64", j.index, str(t.width)), "%panel")
         out = f.gep(t.element, "%dst", f.add(panel, inside))
         with f.loop("0", square_end, str(t.lanes)) as p:
             start = f.intrinsic("smin", "i64", p.index, back)
