@@ -86,5 +86,6 @@ def _show_compilation(model: Sequential, write: Callable[[str], None]) -> None:
     program = model.training_program()
     report = program.report()
     workspace = program.arena_bytes(batch=BATCH)
-    write(f"3. Compilation of the training step: {report.seconds:.2f} s, {report.nodes} ops -> {report.kernels} kernels,\n"
-          f"   {report.code_bytes:,} bytes of code, {workspace:,} bytes of workspace for a batch of {BATCH}")  # fmt: skip
+    write(f"3. Compilation of the training step: {report.seconds:.2f} s, "
+          f"{report.nodes} ops -> {report.kernels} kernels,")  # fmt: skip
+    write(f"   {report.code_bytes:,} bytes of code, {workspace:,} bytes of workspace for a batch of {BATCH}")
