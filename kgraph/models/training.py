@@ -310,7 +310,8 @@ class Trainer:
     def _targets(self, setup: TrainingSetup) -> list[Target]:
         program = self._predict_program().program
         types = [value.type for value in program.graph.outputs[: len(program.results)]]
-        return setup.match(self._model.output_names(), types)
+        names = self._model.output_names()
+        return setup.match(names, types, by_name=isinstance(self._model.pack_outputs(names), dict))
 
     def _prepared(self, call: str, x: Any, y: Any, sample_weight: Any) -> Data:
         setup = self._compiled(call)
@@ -357,6 +358,7 @@ class Trainer:
                     if validation is not None:
                         values = self._evaluated(setup, validation, batch_size, interrupt)
                         logs |= {f"val_{name}": value for name, value in values.items()}
+                        logs = dict(sorted(logs.items()))
                 except KeyboardInterrupt:
                     for line in progress:
                         line.interrupted()

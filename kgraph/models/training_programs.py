@@ -122,13 +122,20 @@ class TrainingSetup:
         self.targets: list[Target] = []
         self.loss_tracker = Mean("loss")
         self._loss_trackers: list[tuple[str, Mean | None]] = []
+        self._loss_order: list[str] = []
         self._found: list[tuple[int, bool, str, Metric]] | None = None
         self._programs: dict[Any, CompiledProgram] = {}
 
     # --- matching with the outputs ------------------------------------------------------------------------------------
 
-    def match(self, names: Sequence[str], predictions: Sequence[TensorType]) -> list[Target]:
-        """One target for each output; ArgumentError if the structures given to `compile` do not fit the outputs."""
+    def match(self, names: Sequence[str], predictions: Sequence[TensorType], by_name: bool) -> list[Target]:
+        """One target for each output; ArgumentError if the structures given to `compile` do not fit the outputs.
+
+        Args:
+            names: of the outputs.
+            predictions: types of the outputs.
+            by_name: whether the model gives a dict; then a dict of losses also orders what `evaluate` reports.
+        """
         if [t.prediction for t in self.targets] == list(predictions):
             return self.targets
         losses = _per_output(self._losses, names, "loss", spread=True)
@@ -145,6 +152,7 @@ class TrainingSetup:
             (f"{t.name}_loss", Mean(f"{t.name}_loss") if count > 1 and t.loss is not None else None)
             for t in self.targets
         ]
+        self._loss_order = list(self._losses) if by_name and isinstance(self._losses, dict) else list(names)
         self._found = None
         self._programs.clear()
         return self.targets
@@ -172,7 +180,8 @@ class TrainingSetup:
 
     def trackers(self) -> list[tuple[str, Metric]]:
         """(name, running value): the loss, the losses of the outputs, the metrics; in the order of `evaluate`."""
-        losses = [(name, tracker) for name, tracker in self._loss_trackers if tracker is not None]
+        by_output = dict(zip((t.name for t in self.targets), self._loss_trackers, strict=True))
+        losses = [(name, t) for name, t in map(by_output.__getitem__, self._loss_order) if t is not None]
         metrics = [(name, metric) for _, _, name, metric in self._found or []]
         if len(self.targets) > 1:
             metrics.sort(key=lambda pair: pair[0])

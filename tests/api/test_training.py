@@ -262,6 +262,17 @@ def test_a_model_waits_for_its_first_data():
     assert type(model.optimizer).__name__ == "RMSprop"
 
 
+def test_a_dict_of_outputs_is_reported_in_the_order_of_its_losses():
+    inputs = Input((4,))
+    model = Model(inputs, {"z": Dense(1)(inputs), "b": Dense(2)(inputs)})
+    model.compile("sgd", {"z": "mae", "b": "mse"}, metrics={"z": ["mse"], "b": ["mae"]}, run_eagerly=True)
+    x, y = np.ones((6, 4)), {"b": np.zeros((6, 2)), "z": np.zeros(6)}
+    history = model.fit(x, y, verbose=0, validation_split=0.5).history
+    assert list(history) == sorted(history)
+    assert len(history) == 10
+    assert model.metrics_names == ["loss", "z_loss", "b_loss", "b_mae", "z_mse"]
+
+
 class Recorder(Callback):
     """Notes every hook."""
 
