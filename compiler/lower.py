@@ -10,9 +10,10 @@ from kgraph.compiler.analysis.uses import users
 from kgraph.ir.dims import Dim, symbol
 from kgraph.ir.dtypes import DType, u8
 from kgraph.ir.graph import Graph, Node, Value
+from kgraph.ir.lexer import RESERVED
 from kgraph.ir.loops import For, Kernel, Let, Stmt, Store
 from kgraph.ir.opdef import Alias, Loops, Pointwise, Scalar
-from kgraph.ir.scalar import Buffer, Call, Const, Expr, Load, Local
+from kgraph.ir.scalar import Buffer, Const, Expr, Load, Local
 from kgraph.ir.types import TensorType
 
 # Bytes of private memory that a kernel of a kind needs, for an element type and sizes: code generation's rule.
@@ -172,9 +173,10 @@ class _KernelBuilder:
         return lower.fn(_Context(self, node), index, **node.attrs)
 
     def fresh(self, hint: str) -> str:
-        """A name not used in this kernel."""
+        """A name not used in this kernel, and no word of IR text (such as i32)."""
         self.names += 1
-        return f"{hint}{self.names}"
+        name = f"{hint}{self.names}"
+        return self.fresh(hint) if name in RESERVED else name
 
     def scratch(self, kind: str, dtype: DType, sizes: Sequence[Dim]) -> Buffer:
         """Private memory of as many bytes as code generation says."""

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kgraph.compiler.codegen.batch_loop import emit_batches, takes_batches
 from kgraph.compiler.codegen.emit import to_assembly, to_object
 from kgraph.compiler.codegen.emitter import Module
-from kgraph.compiler.codegen.matmul import MatmulSpec, scratch_elements
+from kgraph.compiler.codegen.matmul import MatmulSpec, scratch_elements, window_scratch_elements
 from kgraph.compiler.codegen.program import emit_program
 from kgraph.compiler.codegen.target import Target, current
 from kgraph.compiler.loops.collapse import collapse
@@ -23,8 +24,8 @@ from kgraph.ir.artifact import Artifact, MemoryPlan
 from kgraph.ir.dims import Dim
 from kgraph.ir.dtypes import DType
 from kgraph.ir.graph import Graph
-from kgraph.ir.loops import Kernel
 from kgraph.ir.loop_printer import kernel_to_text
+from kgraph.ir.loops import Kernel
 from kgraph.ir.verify import verify_kernel
 
 LOOP_PASSES: tuple[Callable[[Kernel], Kernel], ...] = (
@@ -82,10 +83,14 @@ def compile_native(graph: Graph, states: int, *, check: bool, observer: Observer
     kernels = tuple(call.kernel for call in calls)
     module = Module(target.triple)
     emit_program(module, target, kernels, plan, fused.size_names(), name)
+    results = len(fused.outputs) - states
+    arguments = [v.type for v in fused.inputs[: len(fused.inputs) - states]]
+    batches = ""
+    if takes_batches(arguments, [v.type for v in fused.outputs[:results]]):
+        batches = emit_batches(module, target, plan, arguments, results, name)
     text = module.text()
     object_code = to_object(text, target)
     count_compilation()
-    results = len(fused.outputs) - states
     artifact = Artifact(
         name=graph.name,
         inputs=tuple(v.type for v in fused.inputs),
@@ -95,6 +100,7 @@ def compile_native(graph: Graph, states: int, *, check: bool, observer: Observer
         constants=tuple(n.attrs["value"] for n in fused.nodes if n.op.name == "constant"),
         plan=plan,
         entry=name,
+        batches=batches,
         object_code=object_code,
         target=f"{target.triple} {target.features}",
         kernels=len(kernels),
@@ -126,6 +132,9 @@ def _scratch_rule(target: Target) -> Callable[[str, DType, Sequence[Dim]], Dim]:
     """Bytes of private memory of a matrix product: packed operands, and partial sums of long products."""
 
     def rule(kind: str, dtype: DType, sizes: Sequence[Dim]) -> Dim:
+        if kind == "windows":
+            windows = window_scratch_elements(target, dtype.llvm)
+            return windows.elements() * dtype.itemsize
         if kind != "matmul":
             raise AssertionError(f"no rule for private memory of {kind}")
         k = sizes[2]

@@ -74,7 +74,8 @@ def at_zero(dim: Dim, ranges: Ranges) -> Dim:
 
 def as_plain(stmt: Contract) -> Plain | None:
     """The product as one of plain matrices, if it is one."""
-    assert isinstance(stmt.a, Window) and isinstance(stmt.b, Window)
+    assert isinstance(stmt.a, Window)
+    assert isinstance(stmt.b, Window)
     if _unsafe_axes(stmt.a, (*stmt.rows, *stmt.over)):
         return None
     a, b = flat_window(stmt.a), flat_window(stmt.b)

@@ -13,6 +13,13 @@ from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, tiling, undefine
 
 # Fields of a plan, all of 64 bits; the micro-kernels follow, tallest first.
 _TRANSPOSE_A, _TRANSPOSE_B, _PACK_A, _PACK_B, _COLUMN_KERNEL, _ROW_KERNEL, _KERNELS = range(7)
+# The plan of a product over windows has the function that collects the first operand in place of a kernel.
+_GATHER = _COLUMN_KERNEL
+# Products over windows whose first operand is packed: k of a pass, and rows of a block, of which a few lines at a time
+# are collected first.
+_GATHERED_DEPTH = 256
+_GATHERED_ROWS = 1024
+_GATHERED_LINES = 8
 
 PRODUCT_PARAMS = [
     ("ptr noalias", "a"), ("ptr noalias", "b"), ("ptr noalias", "scratch"),
@@ -38,6 +45,28 @@ def scratch_layout(t: Tiling, transpose_a: bool) -> ScratchLayout:
     return ScratchLayout(b, a, a + (_round_up(t.a_block + t.rows * t.depth, 64) if transpose_a else 0))
 
 
+@dataclass(frozen=True)
+class GatheredLayout:
+    """The same for products over windows; some lines of the first operand wait at `lines`."""
+
+    b: int
+    a: int
+    lines: int
+    partial: int
+
+
+def gathered_layout(t: Tiling) -> GatheredLayout:
+    """The places of packed B, collected A, collected lines of A and, last, the partial sums."""
+    b = _round_up(t.rows * t.width, 64)
+    a = b + _round_up(t.b_block, 64)
+    lines = a + _round_up(t.a_block + (t.rows + 1) * (t.depth + 64), 64)
+    return GatheredLayout(b, a, lines, lines + _GATHERED_LINES * _line(t, _GATHERED_ROWS) + 64)
+
+
+def _line(t: Tiling, cells: int) -> int:
+    return _round_up(cells + t.rows, 64) + 64
+
+
 def _round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
@@ -56,6 +85,28 @@ def plan(module: Module, target: Target, element: str, transpose_a: bool, transp
     fields += [f"ptr @{micro_kernel(module, target, t, height, not transpose_a)}" for height in t.heights]
     types = ", ".join(field.split()[0] for field in fields)
     module.globals.append(f"@{name} = internal constant {{ {types} }} {{ {', '.join(fields)} }}")
+    return name
+
+
+def gathered_plan(module: Module, target: Target, element: str, name: str, transposed: bool) -> str:
+    """Name of the constant for the product over windows `name`, whose functions are `name`.gather and `name`.pack."""
+    t = tiling(target, element)
+    fields = [f"i64 {int(transposed)}", "i64 0", f"ptr @{pack_a(module, target, t)}" if transposed else "ptr null"]
+    fields += [f"ptr @{name}.pack", f"ptr @{name}.gather", "ptr null"]
+    fields += [f"ptr @{micro_kernel(module, target, t, height, not transposed)}" for height in t.heights]
+    types = ", ".join(field.split()[0] for field in fields)
+    module.globals.append(f"@{name}.plan = internal constant {{ {types} }} {{ {', '.join(fields)} }}")
+    return f"{name}.plan"
+
+
+def gathered_product(module: Module, target: Target, element: str) -> str:
+    """Name of the function that computes products over windows; its parameters are those of `product`.
+
+    lda and ldb have no meaning: the functions of the plan know where the elements are.
+    """
+    name = f"matmul.gathered.{element}"
+    if undefined(module, name):
+        _Gathered(module, target, tiling(target, element)).write()
     return name
 
 
@@ -295,3 +346,76 @@ class _Blocked(_Loops):
             sums = self._at(self.tile, f.mul(self._sub(row, start), str(t.width)))
             self._finish(sums, str(t.width), row, self._sub(following, row), self.column, self.tile_columns)
         return following
+
+
+class _Gathered(_Blocked):
+    """Products over windows: each block of the first operand is collected into contiguous memory.
+
+    An operand whose rows are contiguous is collected row by row; the other kind (contiguous along the rows' index) a
+    few lines at a time, which are then packed. Rows after the last one are computed from what is there and dropped.
+    """
+
+    kind = "gathered"
+
+    def _sizes(self) -> None:
+        f, t = self.f, self.t
+        depth = self._pick(self.transpose_a, str(_GATHERED_DEPTH), str(t.depth))
+        self.single = self._is("sle", "%k", depth)
+        passes = self._max(f.binary("udiv", "i64", f.add("%k", f.add(depth, "-1")), depth), "1")
+        balanced = self._down(f.add(f.binary("udiv", "i64", "%k", passes), "8"), 8)
+        self.step = self._max(self._pick(self.single, "%k", self._min(balanced, depth)), "1")
+        self.nc = self._min(self._down(f.binary("udiv", "i64", str(t.b_block), self.step), t.width), "%n")
+        self.ld = f.add(self._rounded(self.step, t.lanes), "16")
+        wide = self._min(f.binary("udiv", "i64", str(t.a_block), self.step), str(_GATHERED_ROWS))
+        tall = f.binary("udiv", "i64", str(t.a_block), self.ld)
+        self.mc = self._down(self._pick(self.transpose_a, wide, tall), t.rows)
+        rows = f.binary("udiv", "i64", str(t.partial), f.add(self.nc, str(t.width)))
+        self.mb = self._pick(self.single, "%m", self._down(self._max(f.add(rows, str(-t.rows)), "0"), t.rows))
+        self.direct_b, self.packed_a = "false", "true"
+        layout = gathered_layout(t)
+        self.packed_b, self.packed_rows = self._at("%scratch", str(layout.b)), self._at("%scratch", str(layout.a))
+        self.lines, self.partial = self._at("%scratch", str(layout.lines)), self._at("%scratch", str(layout.partial))
+
+    def _rounded(self, value: str, unit: int) -> str:
+        return self.f.binary("and", "i64", self.f.add(value, str(unit - 1)), str(-unit))
+
+    def _pack_b(self) -> None:
+        types = ["ptr", "ptr", *["i64"] * 4, "ptr"]
+        values = ["%b", self.packed_b, self.pc, self.kc, self.jc, self.columns, "%context"]
+        self._call(self._field("ptr", str(_PACK_B)), types, values)
+
+    def _pack_a(self) -> None:
+        f, t = self.f, self.t
+        gather, types = self._field("ptr", str(_GATHER)), ["ptr", "ptr", *["i64"] * 5, "ptr"]
+        count = self._sub(self.rows_end, self.ic)
+        with f.when(f.binary("xor", "i1", self.transpose_a, "true")):
+            values = ["%a", self.packed_rows, self.ld, self.ic, count, self.pc, self.kc, "%context"]
+            self._call(gather, types, values)
+        with f.when(self.transpose_a), f.loop("0", self.kc, str(_GATHERED_LINES)) as p:
+            lines = self._min(str(_GATHERED_LINES), self._sub(self.kc, p.index))
+            ld = str(_line(t, _GATHERED_ROWS))
+            values = ["%a", self.lines, ld, f.add(self.pc, p.index), lines, self.ic, count, "%context"]
+            self._call(gather, types, values)
+            to = self._at(self.packed_rows, f.mul(p.index, str(t.rows)))
+            panels = f.binary("udiv", "i64", f.add(count, str(t.rows - 1)), str(t.rows))
+            values = [self.lines, to, lines, ld, panels, f.mul(self.kc, str(t.rows))]
+            self._call(self._field("ptr", str(_PACK_A)), ["ptr", "ptr", *["i64"] * 4], values)
+
+    def _tile(self, row: str) -> str:
+        """Compute the lowest tile that holds the rest of the rows; hand it over if this is the last pass."""
+        f, t = self.f, self.t
+        rest = self._sub(self.rows_end, row)
+        height, kernel = str(t.heights[-1]), str(_KERNELS + len(t.heights) - 1)
+        for i in range(len(t.heights) - 2, -1, -1):
+            more = self._is("sgt", rest, str(t.heights[i + 1]))
+            height = self._pick(more, str(t.heights[i]), height)
+            kernel = self._pick(more, str(_KERNELS + i), kernel)
+        a_row = self._pick(self.transpose_a, self.kc, self.ld)
+        a = self._at(self.packed_rows, f.mul(self._sub(row, self.ic), a_row))
+        a_stride = self._pick(self.transpose_a, str(t.rows), self.ld)
+        types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
+        values = [a, self.b, self.tile, self.kc, a_stride, self.b_stride, self.again]
+        self._call(self._field("ptr", kernel), types, values)
+        with f.when(self.final):
+            self._finish(self.tile, str(t.width), row, self._min(height, rest), self.column, self.tile_columns)
+        return f.add(row, height)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kgraph.compiler.analysis.kernels import expressions, statements
 from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index
+from kgraph.compiler.analysis.windows import Plain, as_plain
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
-from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul
+from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul, emit_window_product
 from kgraph.compiler.codegen.scalar_functions import register_type
 from kgraph.compiler.codegen.scopes import Scope, Value, VectorLoop
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.vector_loops import VectorPlan, plan_vector_loop
-from kgraph.ir.dims import symbols_of
+from kgraph.compiler.codegen.windows import body_of_flat_row, row_digits, window_names
+from kgraph.ir.dims import Dim, symbols_of
 from kgraph.ir.dtypes import DType
-from kgraph.ir.loops import Accumulate, Combine, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store
+from kgraph.ir.loops import Accumulate, Combine, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store, Window
 from kgraph.ir.scalar import Buffer, IndexValue, Load, Local
 
 Sums = Mapping[str, tuple[Combine, DType]]
@@ -220,7 +223,9 @@ class KernelWriter:
         scope.forget(names)
         name = f"{self.f.name}.product{self.products}"
         self.products += 1
-        buffers, variables, outer = self._captured(scope, stmt)
+        plain = as_plain(stmt) if isinstance(stmt.a, Window) else None
+        body = body_of_flat_row(stmt)
+        buffers, variables, outer = self._captured(scope, replace(stmt, body=body))
         captured = [("ptr", self.bases[b]) for b in buffers]
         captured += [("i64", scope.variable(v)) for v in variables]
         captured += [(register_type(d, 1), scope.local(n).text) for n, d in outer.items()]
@@ -234,20 +239,34 @@ class KernelWriter:
             writer = KernelWriter(f, self.target, bases, self.uses)
             lanes = lanes_of(ty)
             vector = VectorLoop(stmt.col, lanes, mask, frozenset()) if lanes > 1 else None
-            inside = Scope(variables=sizes, locals=dict(locals_)).inside({stmt.row: row})
+            digits = row_digits(f, stmt, body, row, sizes)
+            inside = Scope(variables=sizes, locals=dict(locals_)).inside({stmt.row: row, **digits})
             inside = inside.inside({stmt.col: col}, vector)
             inside.locals[stmt.acc] = Value(sums[0], lanes)
-            writer.body(inside, stmt.body)
+            writer.body(inside, body)
 
-        spec = MatmulSpec(stmt.dtype.llvm, stmt.a.transposed, stmt.b.transposed)
-        emit_matmul(self.f.module, self.target, name, spec, params, epilogue)
+        spec = _spec(stmt, plain)
+        if spec is None:
+            slots = {v: n for n, v in enumerate(variables, len(buffers))}
+            emit_window_product(self.f.module, self.target, name, stmt, params, slots, epilogue)
+        else:
+            emit_matmul(self.f.module, self.target, name, spec, params, epilogue)
         dim, scratch = self.expressions.indices.dim, self.bases[stmt.scratch.name]
-        args = [("ptr", self._corner(scope, stmt.a)), ("ptr", self._corner(scope, stmt.b)), ("ptr", scratch)]
-        args += [("i64", dim(scope, d)) for d in (stmt.m, stmt.n, stmt.k)]
-        args += [("i64", dim(scope, matrix.buffer.shape[-1])) for matrix in (stmt.a, stmt.b)]
+        args = [("ptr", text) for text in (*self._operands(scope, stmt, plain), scratch)]
+        args += [("i64", dim(scope, d)) for d in (stmt.m, stmt.n, stmt.k, *_distances(stmt, plain))]
         listed = ", ".join(f"{ty} {text}" for ty, text in args + captured)
         self.f.line(f"call void @{name}({listed})")
         scope.forget(names)
+
+    def _operands(self, scope: Scope, stmt: Contract, plain: Plain | None) -> list[str]:
+        """Addresses that a product gets for its operands: first elements, or whole buffers of windows."""
+        if plain is not None:
+            starts = ((stmt.a.buffer, plain.start_a), (stmt.b.buffer, plain.start_b))
+            return [self.expressions.indices.address(scope, buffer, flat) for buffer, flat in starts]
+        return [
+            self._corner(scope, operand) if isinstance(operand, Matrix) else self.bases[operand.buffer.name]
+            for operand in (stmt.a, stmt.b)
+        ]
 
     def _corner(self, scope: Scope, matrix: Matrix) -> str:
         """Address of the first element of a matrix operand."""
@@ -271,7 +290,25 @@ class KernelWriter:
             if isinstance(inner, Store):
                 buffers[inner.buffer.name] = inner.buffer
                 indices |= symbols_of(flat_index(inner.buffer, inner.index))
-        return sorted(buffers), sorted(indices - {stmt.row, stmt.col}), dict(sorted(outer.items()))
+        indices |= window_names(stmt)
+        own = {stmt.row, stmt.col, *(var for var, _ in (*stmt.rows, *stmt.over))}
+        return sorted(buffers), sorted(indices - own), dict(sorted(outer.items()))
+
+
+def _spec(stmt: Contract, plain: Plain | None) -> MatmulSpec | None:
+    """The kind of a product of plain matrices; None for one over windows."""
+    if isinstance(stmt.a, Matrix) and isinstance(stmt.b, Matrix):
+        return MatmulSpec(stmt.dtype.llvm, stmt.a.transposed, stmt.b.transposed)
+    return None if plain is None else MatmulSpec(stmt.dtype.llvm, plain.transpose_a, plain.transpose_b)
+
+
+def _distances(stmt: Contract, plain: Plain | None) -> tuple[Dim, Dim]:
+    """Elements between the stored rows of both operands; nothing for windows."""
+    if plain is not None:
+        return plain.lda, plain.ldb
+    if isinstance(stmt.a, Matrix) and isinstance(stmt.b, Matrix):
+        return stmt.a.buffer.shape[-1], stmt.b.buffer.shape[-1]
+    return 0, 0
 
 
 __all__ = ["KernelWriter", "VectorPlan", "emit_kernel"]

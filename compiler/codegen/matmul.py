@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kgraph.compiler.codegen.blocking import PRODUCT_PARAMS, plan, product, scratch_layout
+from kgraph.compiler.analysis.windows import transposed
+from kgraph.compiler.codegen.blocking import (
+    PRODUCT_PARAMS,
+    gathered_layout,
+    gathered_plan,
+    gathered_product,
+    plan,
+    product,
+    scratch_layout,
+)
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.packing import lanes_below
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.tiles import Tiling, tiling
+from kgraph.compiler.codegen.windows import emit_gather, emit_pack
+from kgraph.ir.loops import Contract
 
 # epilogue(f, vector_type, [sum], row, column, mask): see `emit_matmul`.
 Epilogue = Callable[[Function, str, list[str], str, str, str | None], None]
@@ -58,6 +69,12 @@ def scratch_elements(target: Target, spec: MatmulSpec) -> ScratchNeed:
     return ScratchNeed(scratch_layout(t, spec.transpose_a).partial, t.partial, t.depth)
 
 
+def window_scratch_elements(target: Target, element: str) -> ScratchNeed:
+    """The scratch memory that the function of `emit_window_product` needs."""
+    t = tiling(target, element)
+    return ScratchNeed(gathered_layout(t).partial, t.partial, 0)
+
+
 def emit_matmul(
     module: Module,
     target: Target,
@@ -84,6 +101,38 @@ def emit_matmul(
     """
     shared = product(module, target, spec.element)
     constant = plan(module, target, spec.element, spec.transpose_a, spec.transpose_b)
+    _emit_product(module, target, name, shared, constant, extra_params)
+    _emit_finish(module, target, tiling(target, spec.element), f"{name}.finish", extra_params, epilogue)
+
+
+def emit_window_product(
+    module: Module,
+    target: Target,
+    name: str,
+    stmt: Contract,
+    extra_params: Sequence[tuple[str, str]],
+    variables: Mapping[str, int],
+    epilogue: Epilogue,
+) -> None:
+    """Write a function like that of `emit_matmul` for a product over windows; it ignores lda and ldb.
+
+    `a` and `b` are the buffers of the windows. `variables` says which extra parameters are the sizes and outer
+    variables that the windows use.
+    """
+    element = stmt.dtype.llvm
+    t = tiling(target, element)
+    slots = sorted(variables.items())
+    emit_gather(module, target, t, f"{name}.gather", stmt, slots)
+    emit_pack(module, target, t, f"{name}.pack", stmt, slots)
+    constant = gathered_plan(module, target, element, name, transposed(stmt))
+    _emit_product(module, target, name, gathered_product(module, target, element), constant, extra_params)
+    _emit_finish(module, target, t, f"{name}.finish", extra_params, epilogue)
+
+
+def _emit_product(
+    module: Module, target: Target, name: str, shared: str, constant: str, extra_params: Sequence[tuple[str, str]]
+) -> None:
+    """Write the function that passes its extra parameters on to a shared function as a context."""
     f = Function(module, name, [*PRODUCT_PARAMS, *extra_params], attributes=target.function_attributes())
     context = f.assign(f"alloca [{max(len(extra_params), 1)} x i64], align 8")
     for slot, (ty, param) in enumerate(extra_params):
@@ -92,7 +141,6 @@ def emit_matmul(
     arguments += [f"ptr @{constant}", f"ptr @{name}.finish", f"ptr {context}"]
     f.line(f"call void @{shared}({', '.join(arguments)})")
     f.finish()
-    _emit_finish(module, target, tiling(target, spec.element), f"{name}.finish", extra_params, epilogue)
 
 
 def _slot_type(ty: str) -> str:

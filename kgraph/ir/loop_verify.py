@@ -186,14 +186,15 @@ class _KernelCheck:
         """The operands of a product over windows: names, and bounds of the second one."""
         for operand in (stmt.a, stmt.b):
             if not isinstance(operand, Window):
-                self.fail(f"operand %{operand.buffer.name}", expected="a window like the other one", received="a matrix")
+                self.fail(f"operand %{operand.buffer.name}", expected="a window", received="a matrix")
             if len(operand.index) != len(self.known(operand.buffer).shape):
                 expected = f"{len(operand.buffer.shape)} entries"
                 self.fail(f"window of %{operand.buffer.name}", expected=expected, received=str(len(operand.index)))
         for ranges, size, what in ((stmt.rows, stmt.m, "rows"), (stmt.over, stmt.k, "reduced variables")):
             if not ranges or product(tuple(extent for _, extent in ranges)) != size:
                 self.fail(what, expected=f"extents with the product {size}", received=str(ranges))
-        assert isinstance(stmt.a, Window) and isinstance(stmt.b, Window)
+        assert isinstance(stmt.a, Window)
+        assert isinstance(stmt.b, Window)
         inner = dict(scope)
         self.start_all(stmt.over, inner)
         second = dict(inner)

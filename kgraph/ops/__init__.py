@@ -9,6 +9,7 @@ from kgraph.errors import InternalError
 from kgraph.ir.opdef import OpDef
 from kgraph.ops import (
     contractions,
+    convolution,
     elementwise,
     generators,
     indexing,
@@ -43,6 +44,7 @@ REGISTRY: Mapping[str, OpDef] = table(
         *generators.OPS,
         *reductions.OPS,
         *contractions.OPS,
+        *convolution.OPS,
         *indexing.OPS,
         *randoms.OPS,
         *rowwise.OPS,

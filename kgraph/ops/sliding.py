@@ -1,0 +1,190 @@
+"""Windows that slide over the spatial axes of [batch, *spatial, channels]: sizes, checks, and regions without borders.
+
+Along one axis, tap k of the window at output position o reads position o * stride + k * dilation - low of the input;
+positions outside the input are left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from kgraph.errors import ShapeError
+from kgraph.ir.dims import Dim, Shape, symbol
+from kgraph.ir.loops import For, Stmt
+from kgraph.ir.opdef import Attrs, LoopContext
+from kgraph.ops.nests import Index
+from kgraph.ops.signatures import expect_dims
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How the window slides along one spatial axis.
+
+    Attributes:
+        size: of the input.
+        window: number of taps.
+        stride, dilation: steps between outputs, and between taps.
+        low, high: padding before and behind the input.
+    """
+
+    size: Dim
+    window: int
+    stride: int
+    dilation: int
+    low: int
+    high: int
+
+    @property
+    def outputs(self) -> Dim:
+        """Number of window positions."""
+        return (self.size + self.low + self.high - self.dilation * (self.window - 1) - 1) // self.stride + 1
+
+    def taps_at(self, output: int) -> tuple[int, ...]:
+        """The taps that lie inside the input at an output position."""
+        start = output * self.stride - self.low
+        size = self.size
+        assert isinstance(size, int)
+        return tuple(k for k in range(self.window) if 0 <= start + k * self.dilation < size)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the regions are known: the size is, or nothing lies outside."""
+        return isinstance(self.size, int) or (self.low == 0 and self.high == 0)
+
+
+@dataclass(frozen=True)
+class Region:
+    """Positions start, start + step, ... along one axis whose windows have the same taps.
+
+    Attributes:
+        start, step: first position and distance.
+        count: number of positions.
+        taps: (tap, first position on the other side); the other side moves by `other` per position.
+        other: distance of the positions on the other side.
+    """
+
+    start: int
+    step: int
+    count: Dim
+    taps: tuple[tuple[int, int], ...]
+    other: int
+
+
+def axes_of(op: str, shape: Shape, window: Sequence[int], attrs: Attrs) -> tuple[Axis, ...]:
+    """The axes of a call with attributes strides, low, high and maybe dilation, checked."""
+    count = len(window)
+    strides, low, high = (_numbers(op, name, attrs[name], count) for name in ("strides", "low", "high"))
+    dilation = _numbers(op, "dilation", attrs["dilation"], count) if "dilation" in attrs else (1,) * count
+    for name, values in (("strides", strides), ("dilation", dilation), ("window", tuple(window))):
+        if any(v < 1 for v in values):
+            raise ShapeError(f"{op}, {name}", expected="integers >= 1", received=str(values))
+    axes = tuple(map(Axis, shape[1:-1], window, strides, dilation, low, high))
+    for number, axis in enumerate(axes):
+        outputs = axis.outputs
+        if isinstance(outputs, int) and outputs < 1:
+            raise ShapeError(f"{op}, spatial axis {number}", expected="an input at least as long as the window",
+                             received=f"size {axis.size}, window {axis.window}, dilation {axis.dilation}",
+                             fix='Use padding="same" or a smaller window')  # fmt: skip
+    return axes
+
+
+def output_shape(shape: Shape, axes: Sequence[Axis], channels: Dim) -> Shape:
+    """The shape of what one element per window position makes."""
+    return (shape[0], *(axis.outputs for axis in axes), channels)
+
+
+def _numbers(op: str, name: str, value: object, count: int) -> tuple[int, ...]:
+    dims = expect_dims(op, name, value, count)
+    if not all(isinstance(d, int) for d in dims):
+        raise ShapeError(f"{op}, attribute {name}", expected="integers", received=str(dims))
+    return tuple(d for d in dims if isinstance(d, int))
+
+
+def output_regions(axis: Axis) -> list[Region]:
+    """Output positions grouped by the taps that lie inside the input."""
+    if not isinstance(axis.size, int):
+        taps = tuple((k, k * axis.dilation) for k in range(axis.window))
+        return [Region(0, 1, axis.outputs, taps, axis.stride)]
+    outputs = axis.outputs
+    assert isinstance(outputs, int)
+    regions, start = [], 0
+    for inside, group in itertools.groupby(range(outputs), axis.taps_at):
+        count = len(list(group))
+        first = start * axis.stride - axis.low
+        places = tuple((k, first + k * axis.dilation) for k in inside)
+        regions.append(Region(start, 1, count, places, axis.stride))
+        start += count
+    return regions
+
+
+def input_regions(axis: Axis) -> list[Region]:
+    """Input positions grouped by stride phase and by the taps through which outputs see them; the size is known."""
+    size, outputs, stride = axis.size, axis.outputs, axis.stride
+    assert isinstance(size, int)
+    assert isinstance(outputs, int)
+
+    def seen(position: int) -> tuple[tuple[int, int], ...]:
+        places = ((k, position + axis.low - k * axis.dilation) for k in range(axis.window))
+        return tuple((k, p // stride) for k, p in places if p % stride == 0 and 0 <= p // stride < outputs)
+
+    regions = []
+    for phase in range(min(stride, size)):
+        positions = range(phase, size, stride)
+        for _, group in itertools.groupby(positions, lambda p: tuple(k for k, _ in seen(p))):
+            members = list(group)
+            regions.append(Region(members[0], stride, len(members), seen(members[0]), 1))
+    return regions
+
+
+Taps = Sequence[tuple[tuple[int, ...], Index]]
+Position = Callable[[Index, Taps], tuple[Stmt, ...]]
+
+
+def over_regions(
+    context: LoopContext, batch: Dim, regions: Sequence[Sequence[Region]], body: Position
+) -> tuple[Stmt, ...]:
+    """Loops over the batch and all combinations of regions, one sequence of regions per axis.
+
+    `body(index, taps)` gives the statements for one position: `index` is (batch, *position), `taps` the taps inside
+    with the index (batch, *position) on the other side.
+    """
+    var = context.fresh("b")
+    inside: list[Stmt] = []
+    for chosen in itertools.product(*regions):
+        inside += _region(context, symbol(var), chosen, body)
+    return (For(var, batch, "parallel", tuple(inside)),) if inside else ()
+
+
+def _region(
+    context: LoopContext, batch: Dim, chosen: Sequence[Region], body: Position
+) -> tuple[Stmt, ...]:
+    names = [context.fresh("i") for _ in chosen]
+    steps: list[Dim] = [0 if r.count == 1 else symbol(n) for n, r in zip(names, chosen, strict=True)]
+    position = [r.start + r.step * i for r, i in zip(chosen, steps, strict=True)]
+    taps = []
+    for combination in itertools.product(*(r.taps for r in chosen)):
+        other = [first + r.other * i for (_, first), r, i in zip(combination, chosen, steps, strict=True)]
+        taps.append((tuple(k for k, _ in combination), (batch, *other)))
+    statements = body((batch, *position), taps)
+    for name, region in reversed(list(zip(names, chosen, strict=True))):
+        if statements and region.count != 1:
+            statements = (For(name, region.count, "serial", statements),)
+    return statements
+
+
+def each_tap(window: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """All taps of a window, row-major."""
+    return itertools.product(*map(range, window))
+
+
+def tap_slices(axes: Sequence[Axis], tap: Sequence[int]) -> tuple[slice, ...]:
+    """What one tap reads of the spatial axes of a padded input, for all outputs."""
+    found = []
+    for axis, k in zip(axes, tap, strict=True):
+        outputs = axis.outputs
+        assert isinstance(outputs, int)
+        start = k * axis.dilation
+        found.append(slice(start, start + (outputs - 1) * axis.stride + 1, axis.stride))
+    return tuple(found)
