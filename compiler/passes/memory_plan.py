@@ -193,8 +193,8 @@ def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
     bodies = [s.body for s in statements(kernel.body) if isinstance(s, For | Contract)] or [kernel.body]
     for body in bodies:
         plain = [s for s in body if not isinstance(s, For | Contract)]
-        loads = [e for e in expressions(plain) if isinstance(e, Load) and e.buffer is source]
-        stores = [s for s in plain if isinstance(s, Store) and s.buffer is out]
+        loads = [e for e in expressions(plain) if isinstance(e, Load) and e.buffer == source]
+        stores = [s for s in plain if isinstance(s, Store) and s.buffer == out]
         if loads and not stores:
             return False
         if any(load.index != store.index for load in loads for store in stores):
