@@ -16,6 +16,8 @@ from kgraph.ops import (
     joining,
     logic,
     losses,
+    normalization,
+    pooling,
     randoms,
     reductions,
     rowwise,
@@ -45,9 +47,11 @@ REGISTRY: Mapping[str, OpDef] = table(
         *reductions.OPS,
         *contractions.OPS,
         *convolution.OPS,
+        *pooling.OPS,
         *indexing.OPS,
         *randoms.OPS,
         *rowwise.OPS,
+        *normalization.OPS,
         *structural.OPS,
     )
 )

@@ -10,10 +10,10 @@ from kgraph.compiler.native import compile_native
 from kgraph.config import override
 from kgraph.ir.loop_parser import parse_kernel
 from kgraph.ir.loop_printer import kernel_to_text
-from kgraph.ops import REGISTRY
+from kgraph.ops import REGISTRY, convolution, pooling
 from kgraph.runtime.executable import Executable
 
-NAMES = ("conv", "conv_input_grad", "conv_weight_grad")
+NAMES = tuple(op.name for op in (*convolution.OPS, *pooling.OPS))
 SAMPLES = [
     pytest.param(REGISTRY[name], sample, id=f"{name}-{number}")
     for name in NAMES
