@@ -1,20 +1,29 @@
-"""kgraph: Keras-style models, compiled."""
+"""kgraph: Keras-style models, compiled.
 
-import kgraph.activations as activations
-import kgraph.callbacks as callbacks
-import kgraph.datasets as datasets
-import kgraph.initializers as initializers
-import kgraph.layers as layers
-import kgraph.losses as losses
-import kgraph.metrics as metrics
-import kgraph.models as models
-import kgraph.optimizers as optimizers
-import kgraph.utils as utils
-from kgraph.execution import execution
-from kgraph.layers import Input, Layer
-from kgraph.models import Model, Sequential
-from kgraph.variable import Variable
-from kgraph.vjp import vjp
+The names below are loaded when they are used first, so `import kgraph` itself costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import kgraph.activations as activations
+    import kgraph.callbacks as callbacks
+    import kgraph.config as config
+    import kgraph.datasets as datasets
+    import kgraph.errors as errors
+    import kgraph.initializers as initializers
+    import kgraph.layers as layers
+    import kgraph.losses as losses
+    import kgraph.metrics as metrics
+    import kgraph.models as models
+    import kgraph.optimizers as optimizers
+    import kgraph.utils as utils
+    from kgraph.execution_mode import execution
+    from kgraph.layers import Input, Layer
+    from kgraph.models import Model, Sequential
+    from kgraph.variable import Variable
+    from kgraph.vector_jacobian import vjp
 
 __all__ = [
     "Input",
@@ -24,7 +33,9 @@ __all__ = [
     "Variable",
     "activations",
     "callbacks",
+    "config",
     "datasets",
+    "errors",
     "execution",
     "initializers",
     "layers",
@@ -35,3 +46,28 @@ __all__ = [
     "utils",
     "vjp",
 ]
+
+# Where the names come from that are not modules themselves. No module may bear such a name: importing it would put the
+# module in the place of the name.
+_HOMES = {
+    "Input": "layers",
+    "Layer": "layers",
+    "Model": "models",
+    "Sequential": "models",
+    "Variable": "variable",
+    "execution": "execution_mode",
+    "vjp": "vector_jacobian",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'kgraph' has no attribute {name!r}")
+    module = importlib.import_module(f"kgraph.{_HOMES.get(name, name)}")
+    value: object = getattr(module, name) if name in _HOMES else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy.typing as npt
-
-from kgraph.compiler.native import NativeCode, compile_native, plan_text
-from kgraph.compiler.pipeline import run as run_passes
-from kgraph.compiler.pipelines import EXPAND, OPTIMIZE
 from kgraph.config import settings
 from kgraph.errors import ArgumentError
 from kgraph.ir.graph import Graph
@@ -23,7 +20,21 @@ from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
 from kgraph.trace import Program
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from kgraph.compiler.driver import NativeCode
+
 Array: TypeAlias = "npt.NDArray[Any]"
+
+
+@functools.cache
+def _compiler() -> ModuleType:
+    """The compiler: a third of all modules, loaded when the first program needs it."""
+    import kgraph.compiler.driver as driver
+
+    return driver
+
 
 STAGES = ("traced", "optimized", "fused", "loops", "plan", "llvm", "asm")
 
@@ -65,14 +76,14 @@ class CompiledProgram:
     def expanded(self) -> Graph:
         """The traced graph with gradients written out and losses in stable form: what the interpreter runs."""
         if self._expanded is None:
-            self._expanded = self._run_passes(self.program.graph, EXPAND, "expand")
+            self._expanded = self._run_passes(self.program.graph, "expand")
         return self._expanded
 
     @property
     def optimized(self) -> Graph:
         """The expanded graph after simplification: what is compiled."""
         if self._optimized is None:
-            self._optimized = self._run_passes(self.expanded, OPTIMIZE, "optimize")
+            self._optimized = self._run_passes(self.expanded, "optimize")
         return self._optimized
 
     @property
@@ -80,11 +91,18 @@ class CompiledProgram:
         """The native code and its intermediate forms; compiled when asked for first."""
         if self._native is None:
             states = len(self.program.variables)
-            self._native = compile_native(
+            self._native = _compiler().compile_native(
                 self.optimized, states, check=settings().verify, observer=self._observer
             )
             self._write_dumps()
         return self._native
+
+    @property
+    def executable(self) -> Executable:
+        """The native code, loaded and bound to the variables."""
+        if self._executable is None:
+            self._executable = Executable(self.native.artifact, [v.array for v in self.program.variables])
+        return self._executable
 
     def run(self, arguments: Sequence[Array], execution: str | None = None) -> list[Array]:
         """Run once; variables are updated in place.
@@ -98,9 +116,7 @@ class CompiledProgram:
         """
         if (execution or settings().execution) == "interpreter":
             return self._interpret(arguments)
-        if self._executable is None:
-            self._executable = Executable(self.native.artifact, [v.array for v in self.program.variables])
-        return self._executable.run(arguments)
+        return self.executable.run(arguments)
 
     def _interpret(self, arguments: Sequence[Array]) -> list[Array]:
         variables = self.program.variables
@@ -114,7 +130,8 @@ class CompiledProgram:
         """Figures of the compilation; compiles if that has not happened."""
         native = self.native
         seconds = native.seconds + self._pass_seconds
-        return CompileReport(len(self.optimized.nodes), native.artifact.kernels, seconds, len(native.artifact.object_code))
+        code = len(native.artifact.object_code)
+        return CompileReport(len(self.optimized.nodes), native.artifact.kernels, seconds, code)
 
     def arena_bytes(self, **sizes: int) -> int:
         """Bytes of working memory for given sizes, such as ``arena_bytes(batch=32)``."""
@@ -132,16 +149,18 @@ class CompiledProgram:
             case "loops":
                 return self.native.loops_text()
             case "plan":
-                return plan_text(self.native.artifact.plan)
+                return str(_compiler().plan_text(self.native.artifact.plan))
             case "llvm":
                 return self.native.llvm
             case "asm":
                 return self.native.assembly()
         raise ArgumentError("dump(stage)", expected="one of " + ", ".join(STAGES), received=repr(stage))
 
-    def _run_passes(self, graph: Graph, passes: Sequence[Any], name: str) -> Graph:
+    def _run_passes(self, graph: Graph, name: str) -> Graph:
+        compiler = _compiler()
         started = time.perf_counter()
-        result = run_passes(graph, passes, name=name, observer=self._observer)
+        passes = {"expand": compiler.EXPAND, "optimize": compiler.OPTIMIZE}[name]
+        result: Graph = compiler.run(graph, passes, name=name, observer=self._observer)
         self._pass_seconds += time.perf_counter() - started
         return result
 

@@ -13,7 +13,8 @@ class SeedSource:
     """A stream of seeds; unpredictable until `restart` fixes it."""
 
     def __init__(self) -> None:
-        self._generator = np.random.default_rng()
+        # Made at the first draw: `import kgraph` does not need NumPy's generators.
+        self._generator: np.random.Generator | None = None
 
     def restart(self, seed: int) -> None:
         """Make all later seeds follow from `seed`."""
@@ -21,6 +22,8 @@ class SeedSource:
 
     def draw(self) -> int:
         """The next seed, in [0, 2^32)."""
+        if self._generator is None:
+            self._generator = np.random.default_rng()
         return int(self._generator.integers(1 << 32))
 
 

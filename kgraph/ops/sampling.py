@@ -6,6 +6,7 @@ A sample that holds a number that is not finite is a special one: it tests value
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from kgraph.ir.opdef import Array, Attrs, BadCall, Sample
 from kgraph.ir.types import TensorType
 from kgraph.ops.signatures import Kinds
 
-Sampler = Callable[[np.random.Generator], Iterable[Sample]]
+Sampler: TypeAlias = "Callable[[np.random.Generator], Iterable[Sample]]"
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3, 4), (7,), (), (1,), (0,), (2, 0, 3), (1, 1), (2, 3, 5), (33,), (4, 17))
 SPECIALS = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 2.5)

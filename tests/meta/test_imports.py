@@ -4,24 +4,67 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from source_tree import ROOT, read_project
 
+import kgraph
+
 HEAVY = ("llvmlite", "h5py", "networkx", "PIL", "tqdm.notebook", "IPython", "matplotlib")
 
 
-def heavy_packages_loaded_by(statement: str, folder: Path = ROOT) -> list[str]:
-    """The heavy packages that a fresh interpreter has loaded after `statement`, run in `folder`."""
-    script = f"import sys\n{statement}\nprint(*(name for name in {HEAVY!r} if name in sys.modules))"
+def heavy_packages_loaded_by(statement: str, folder: Path = ROOT, heavy: Sequence[str] = HEAVY) -> list[str]:
+    """The packages of `heavy` that a fresh interpreter has loaded after `statement`, run in `folder`."""
+    script = f"import sys\n{statement}\nprint(*(name for name in {tuple(heavy)!r} if name in sys.modules))"
     run = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     return run.stdout.split()
 
 
-def test_importing_kgraph_loads_no_heavy_package():
-    assert heavy_packages_loaded_by("import kgraph") == []
+def test_importing_kgraph_loads_next_to_nothing():
+    assert heavy_packages_loaded_by("import kgraph", heavy=[*HEAVY, "numpy", "kgraph.layers"]) == []
+
+
+def test_making_a_model_loads_no_heavy_package_and_no_compiler():
+    statement = "import kgraph\nkgraph.Sequential([kgraph.Input((3,)), kgraph.layers.Dense(2)])"
+    assert heavy_packages_loaded_by(statement, heavy=[*HEAVY, "kgraph.compiler", "kgraph.models"]) == ["kgraph.models"]
+
+
+LOAD_EVERY_MODULE = (
+    "for module in pkgutil.iter_modules(kgraph.__path__):\n"
+    "    if not module.name.startswith('_'):\n"
+    "        importlib.import_module(f'kgraph.{module.name}')\n"
+)
+
+
+@pytest.mark.parametrize("loaded", ["before", "after"])
+def test_public_names_do_not_depend_on_what_else_is_loaded(loaded: str):
+    """A module of the same name would take the place of a function or class."""
+    first, last = (LOAD_EVERY_MODULE, "") if loaded == "before" else ("", LOAD_EVERY_MODULE)
+    script = (
+        f"import importlib, pkgutil, kgraph\n{first}"
+        f"names = {kgraph.__all__!r}\nassert set(names) <= set(dir(kgraph))\n"
+        f"found = [getattr(kgraph, name) for name in names]\n{last}"
+        "assert all(getattr(kgraph, name) is value for name, value in zip(names, found))\n"
+        "print(*(name for name, value in zip(names, found) if not isinstance(value, type(kgraph))))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert run.stdout.split() == ["Input", "Layer", "Model", "Sequential", "Variable", "execution", "vjp"], run.stderr
+
+
+def test_a_misspelt_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'kgraph' has no attribute 'Modle'"):
+        _ = kgraph.Modle
+
+
+def test_the_digits_are_one_import_away():
+    script = "import kgraph\nprint(kgraph.datasets.digits.load_data()[0][0].shape)"
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.stdout.split() == ["(1437,", "8,", "8)"], run.stderr
 
 
 @pytest.mark.parametrize("package", ["llvmlite", "h5py", "networkx"])
