@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -215,33 +215,3 @@ def split_at(rows: int, validation_split: float) -> int:
         raise ArgumentError(f"validation_split={validation_split}", expected="at least 1 sample in each part",
                             received=f"{rows} samples")  # fmt: skip
     return at
-
-
-# Shuffled rows are gathered this many bytes at a time: few NumPy calls, and the block stays in the cache.
-GATHER_BYTES = 1 << 20
-
-
-def batches(arrays: Sequence[Array], batch_size: int, order: Array | None = None) -> Iterator[list[Array]]:
-    """The rows of all arrays in batches; the last may be shorter.
-
-    Without `order` the batches are views. With it they are views of buffers that the next batches overwrite.
-
-    >>> [b[0].tolist() for b in batches([np.arange(5)], 2, np.array([4, 3, 2, 1, 0]))]
-    [[4, 3], [2, 1], [0]]
-    """
-    rows = len(arrays[0])
-    if order is None:
-        for start in range(0, rows, batch_size):
-            yield [array[start : start + batch_size] for array in arrays]
-        return
-    row_bytes = max(1, sum(array.nbytes for array in arrays) // max(rows, 1))
-    block = max(1, GATHER_BYTES // (row_bytes * batch_size)) * batch_size
-    buffers = [np.empty((min(block, rows), *array.shape[1:]), array.dtype) for array in arrays]
-    for start in range(0, rows, block):
-        chosen = order[start : start + block]
-        for array, buffer in zip(arrays, buffers, strict=True):
-            # mode="raise" would copy once more; the order has only valid rows.
-            np.take(array, chosen, axis=0, out=buffer[: len(chosen)], mode="clip")
-        for at in range(0, len(chosen), batch_size):
-            end = min(at + batch_size, len(chosen))
-            yield [buffer[at:end] for buffer in buffers]

@@ -25,12 +25,12 @@ class LoadedCode:
             raise InternalError("symbol", expected=f"one of {', '.join(self._symbols)}", received=symbol)
         return int(self._tracker[symbol])
 
-    def function(self, symbol: str) -> Callable[..., None]:
-        """A program's entry point ``void f(void **table, const int64_t *sizes)``; runs without the GIL.
+    def function(self, symbol: str, parameters: int = 2) -> Callable[..., None]:
+        """A function that takes that many pointers, such as a program's entry point; runs without the GIL.
 
         The function keeps this code in memory.
         """
-        entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self.address(symbol))
+        entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * parameters)(self.address(symbol))
         entry.keeps = self  # type: ignore[attr-defined]
         return entry
 

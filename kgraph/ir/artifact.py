@@ -72,12 +72,34 @@ class MemoryPlan:
         return offsets, end
 
 
+class BatchRun:
+    """Layout of the argument of an artifact's `batches` entry point: an array of 64-bit fields.
+
+    The entry point runs COUNT batches of ROWS rows each, from row FIRST_ROW on: it writes the pointers of arguments
+    and results into the TABLE and calls the program with it and with SIZES. If ORDER is not null, row i of a batch
+    is row ORDER[i] of the arguments. FIRST_BATCH is the number of the first batch, for the places of results.
+    """
+
+    TABLE, SIZES, ORDER, FIRST_ROW, ROWS, COUNT, FIRST_BATCH, _FIELDS = range(8)
+
+    @classmethod
+    def argument(cls, number: int) -> int:
+        """First of three fields of an argument: address of its rows, of memory for a batch of them, bytes of a row."""
+        return cls._FIELDS + 3 * number
+
+    @classmethod
+    def output(cls, arguments: int, number: int) -> int:
+        """First of two fields of a result: address for batch 0, and bytes from one batch to the next."""
+        return cls.argument(arguments) + 2 * number
+
+
 @dataclass(frozen=True, eq=False)
 class Artifact:
     """A compiled program.
 
     The entry point is ``void entry(void **table, const int64_t *sizes)``: `table` holds one pointer per place of the
-    plan, `sizes` the symbolic sizes in the order of `size_names`.
+    plan, `sizes` the symbolic sizes in the order of `size_names`. A second one, ``void batches(int64_t *run)``, takes
+    a `BatchRun`.
 
     Attributes:
         name: what it is, for messages and dumps.
@@ -88,6 +110,7 @@ class Artifact:
         constants: arrays of the "constant" places.
         plan: places, slots and calls.
         entry: symbol of the entry point.
+        batches: symbol of the second entry point; empty if the arguments are not rows of batches.
         object_code: relocatable object file.
         target: triple and features it was made for.
         kernels: number of kernels after fusion.
@@ -101,6 +124,7 @@ class Artifact:
     constants: tuple[npt.NDArray[Any], ...]
     plan: MemoryPlan
     entry: str
+    batches: str
     object_code: bytes
     target: str
     kernels: int

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from kgraph.callbacks import CallbackList, History, ProgbarLogger
-from kgraph.config import settings
-from kgraph.data import batches, check_batch_size, split_at, warn_user
+from kgraph.data import check_batch_size, split_at, warn_user
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, DataError, StateError
 from kgraph.ir.types import TensorType
@@ -20,7 +18,7 @@ from kgraph.models.training_programs import Target, TrainingSetup, predict_progr
 from kgraph.optimizers import Optimizer
 from kgraph.progress import InterruptFlag, ProgressLine, interrupts_between_steps, on_terminal, write_line
 from kgraph.random_seed import next_seed
-from kgraph.runtime.sizes import bind_sizes
+from kgraph.stepping import BatchLoop, batch_loop
 
 PROGRAMS = ("predict", "evaluate", "train")
 
@@ -203,20 +201,16 @@ class Trainer:
         program = self._predict_program()
         hooks = CallbackList(callbacks, self, {"steps": -(-rows // batch_size), "verbose": verbose})
         hooks.on_predict_begin()
-        results = self._result_arrays(program, arrays, rows)
+        loop = batch_loop(program, arrays, batch_size, self._execution())
         line = ProgressLine(bool(verbose) and on_terminal())
         line.start("predict", -(-rows // batch_size), patience=0.5)
-        execution = self._execution()
-        at = 0
-        for batch in batches(arrays, batch_size):
-            for result, part in zip(results, program.run(batch, execution), strict=True):
-                result[at : at + len(part)] = part
-            at += len(batch[0])
+        while loop.unfinished:
+            loop.advance()
             if line.due():
-                line.show(at // batch_size, {})
+                line.show(loop.done, {})
         line.abandon()
         hooks.on_predict_end()
-        return self._packed(results)
+        return self._packed(loop.results)
 
     # --- one batch ----------------------------------------------------------------------------------------------------
 
@@ -341,7 +335,7 @@ class Trainer:
         random: np.random.Generator | None, callbacks: Any, params: dict[str, Any],
     ) -> History:  # fmt: skip
         """The epochs of `fit`."""
-        program = self._program("train", data)
+        loop = batch_loop(self._program("train", data), data.arrays, batch_size, self._execution())
         progress = _progress(params["verbose"])
         self._history = history = History()
         self._stop = self._diverged = False
@@ -349,11 +343,10 @@ class Trainer:
         hooks.on_train_begin()
         with interrupts_between_steps() as interrupt:
             for epoch in epochs:
-                order = None if random is None else random.permutation(data.rows)
+                loop.restart(None if random is None else random.permutation(data.rows))
                 hooks.on_epoch_begin(epoch)
                 try:
-                    steps = batches(data.arrays, batch_size, order)
-                    self._epoch(setup, program, steps, epoch, hooks, progress, interrupt)
+                    self._epoch(setup, loop, epoch, hooks, progress, interrupt)
                     logs = setup.logs()
                     if validation is not None:
                         values = self._evaluated(setup, validation, batch_size, interrupt)
@@ -370,41 +363,41 @@ class Trainer:
         return history
 
     def _epoch(
-        self, setup: TrainingSetup, program: CompiledProgram, steps: Any, epoch: int, hooks: CallbackList,
-        progress: list[ProgbarLogger], interrupt: InterruptFlag,
+        self, setup: TrainingSetup, loop: BatchLoop, epoch: int, hooks: CallbackList, progress: list[ProgbarLogger],
+        interrupt: InterruptFlag,
     ) -> None:  # fmt: skip
-        """Train on every batch once."""
+        """Train on every batch once; native code runs many at a time unless a callback looks at each."""
         setup.reset()
-        run, execution, finite = program.run, self._execution() or settings().execution, True
         line = progress[0] if progress else None
-        for number, batch in enumerate(steps):
+        while loop.unfinished:
+            first = loop.done
             if hooks.wants_batches:
-                hooks.on_train_batch_begin(number)
-            (loss,) = run(batch, execution)
-            if finite and not math.isfinite(loss):
-                finite = False
-                self._warn_diverged(float(loss), epoch, number)
+                hooks.on_train_batch_begin(first)
+            loop.advance(1 if hooks.wants_batches else None)
+            self._check_losses(loop.results[0][first : loop.done], epoch, first)
             if hooks.wants_batches:
-                hooks.on_train_batch_end(number, setup.logs())
+                hooks.on_train_batch_end(first, setup.logs())
             if line is not None and line.due():
-                line.show(number, setup.logs())
+                line.show(loop.done - 1, setup.logs())
             if interrupt.pressed:
                 interrupt.check()
 
-    def _warn_diverged(self, loss: float, epoch: int, batch: int) -> None:
-        if not self._diverged:
+    def _check_losses(self, losses: np.ndarray, epoch: int, first: int) -> None:
+        """Warn once in a `fit` if a loss is not finite; the first of `losses` is that of batch number `first`."""
+        finite = np.isfinite(losses)
+        if not self._diverged and not finite.all():
             self._diverged = True
-            what = "NaN" if loss != loss else "Inf"
-            warn_user(f"fit: loss became {what} at epoch {epoch + 1} batch {batch}")
+            at = int(finite.argmin())
+            what = "NaN" if np.isnan(losses[at]) else "Inf"
+            warn_user(f"fit: loss became {what} at epoch {epoch + 1} batch {first + at}")
 
     def _evaluated(
         self, setup: TrainingSetup, data: Data, batch_size: int, interrupt: InterruptFlag | None = None
     ) -> dict[str, Any]:
-        program = self._program("evaluate", data)
-        execution = self._execution()
+        loop = batch_loop(self._program("evaluate", data), data.arrays, batch_size, self._execution())
         setup.reset()
-        for batch in batches(data.arrays, batch_size):
-            program.run(batch, execution)
+        while loop.unfinished:
+            loop.advance()
             if interrupt is not None:
                 interrupt.check()
         return setup.logs()
@@ -414,12 +407,6 @@ class Trainer:
             return logs
         values = [logs[name] for name, _ in setup.trackers()]
         return Score(values[0]) if len(values) == 1 else values
-
-    def _result_arrays(self, program: CompiledProgram, arrays: list[np.ndarray], rows: int) -> list[np.ndarray]:
-        graph, count = program.program.graph, len(program.program.results)
-        types = [value.type for value in graph.inputs[: len(arrays)]]
-        sizes = dict(zip(graph.size_names(), bind_sizes(types, arrays, graph.size_names()), strict=True))
-        return [np.empty(v.type.concrete(sizes), v.type.dtype.to_numpy()) for v in graph.outputs[:count]]
 
     def _packed(self, results: list[np.ndarray]) -> Any:
         return self._model.pack_outputs(results)
