@@ -104,13 +104,6 @@ class CompiledProgram:
             self._executable = Executable(self.native.artifact, [v.array for v in self.program.variables])
         return self._executable
 
-    @property
-    def executable(self) -> Executable:
-        """The native code, loaded and bound to the variables."""
-        if self._executable is None:
-            self._executable = Executable(self.native.artifact, [v.array for v in self.program.variables])
-        return self._executable
-
     def run(self, arguments: Sequence[Array], execution: str | None = None) -> list[Array]:
         """Run once; variables are updated in place.
 
