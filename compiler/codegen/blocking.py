@@ -21,11 +21,16 @@ _GATHERED_DEPTH = 256
 _GATHERED_ROWS = 1024
 _GATHERED_LINES = 8
 
+# A product is cut along its columns only if every part has at least this many panels.
+_PANELS = 2
+
 PRODUCT_PARAMS = [
     ("ptr noalias", "a"), ("ptr noalias", "b"), ("ptr noalias", "scratch"),
     ("i64", "m"), ("i64", "n"), ("i64", "k"), ("i64", "lda"), ("i64", "ldb"),
 ]  # fmt: skip
-_PARAMS = [*PRODUCT_PARAMS, ("ptr", "plan"), ("ptr", "finish"), ("ptr", "context")]
+_PARAMS = [
+    *PRODUCT_PARAMS, ("ptr", "plan"), ("ptr", "finish"), ("ptr", "context"), ("i64", "part"), ("i64", "parts"),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,11 @@ def gathered_product(module: Module, target: Target, element: str) -> str:
 def product(module: Module, target: Target, element: str) -> str:
     """Name of the function that computes products; written into the module on first use.
 
-    void product(ptr a, ptr b, ptr scratch, i64 m, i64 n, i64 k, i64 lda, i64 ldb, ptr plan, ptr finish, ptr context)
+    void product(ptr a, ptr b, ptr scratch, i64 m, i64 n, i64 k, i64 lda, i64 ldb, ptr plan, ptr finish, ptr context,
+                 i64 part, i64 parts)
     calls void finish(ptr sums, i64 stride, i64 row, i64 rows, i64 column, i64 columns, ptr context) until all of
-    C[m, n] was handed over: sums[i * stride + j] is C[row + i, column + j], i < rows, j < columns.
+    its part of C[m, n] was handed over: sums[i * stride + j] is C[row + i, column + j], i < rows, j < columns.
+    Part number `part` of `parts` has some of the rows or of the columns; the values do not depend on the parts.
     """
     name = f"matmul.product.{element}"
     if undefined(module, name):
@@ -125,7 +132,8 @@ def product(module: Module, target: Target, element: str) -> str:
         few = f.binary("icmp slt", "i64", "%m", str(t.heights[-1]))
         thin = f.binary("or", "i1", f.binary("icmp eq", "i64", "%n", "1"), few)
         arguments = ", ".join(f"{ty.split()[0]} %{param}" for ty, param in _PARAMS)
-        for wanted, writer in ((thin, _Thin), (f.binary("xor", "i1", thin, "true"), _Blocked)):
+        alone = f.binary("and", "i1", thin, f.binary("icmp eq", "i64", "%part", "0"))
+        for wanted, writer in ((alone, _Thin), (f.binary("xor", "i1", thin, "true"), _Blocked)):
             with f.when(f.binary("and", "i1", some, wanted)):
                 f.line(f"call void @{writer(module, target, t).write()}({arguments})")
         f.finish()
@@ -229,14 +237,44 @@ class _Blocked(_Loops):
         """Write the function and return its name."""
         f = self.f
         self._sizes()
-        with f.loop("0", "%n", self.nc) as jc:
-            self.jc, self.columns = jc.index, self._min(self.nc, self._sub("%n", jc.index))
-            with f.loop("0", "%m", self.mb) as ib:
-                self.ib, self.block_end = ib.index, self._min("%m", f.add(ib.index, self.mb))
+        self._bounds()
+        with f.loop(self.first_column, self.end_column, self.nc) as jc:
+            self.jc, self.columns = jc.index, self._min(self.nc, self._sub(self.end_column, jc.index))
+            with f.loop(self.first_row, self.end_row, self.mb) as ib:
+                self.ib, self.block_end = ib.index, self._min(self.end_row, f.add(ib.index, self.mb))
                 with f.loop("0", self._max("%k", "1"), self.step) as pc:
                     self._pass(pc.index)
         f.finish()
         return self.name
+
+    def _bounds(self) -> None:
+        """Rows and columns of this part: whole tiles, but for the last part, which has the rest as well.
+
+        Parts of the columns share no packed B, parts of the rows no packed or collected A.
+        """
+        f, t = self.f, self.t
+        enough = self._is("sge", "%n", f.mul("%parts", str(_PANELS * t.width)))
+        by_columns = self._both(enough, self._columns_are_cheaper())
+        own = (("%part", "%parts"), ("0", "1"))
+        columns, rows = (
+            [self._pick(by_columns, *pair) for pair in zip(own[n], own[1 - n], strict=True)] for n in (0, 1)
+        )
+        self.first_column, self.end_column = self._share("%n", t.width, *columns)
+        self.first_row, self.end_row = self._share("%m", t.rows, *rows)
+
+    def _columns_are_cheaper(self) -> str:
+        plain = self.f.binary("xor", "i1", self.packed_a, "true")
+        return self.f.binary("or", "i1", plain, self._is("sge", "%n", "%m"))
+
+    def _share(self, extent: str, unit: int, part: str, parts: str) -> tuple[str, str]:
+        """First and end of one part of a range; parts are cut at multiples of `unit`."""
+        f = self.f
+        units = f.binary("udiv", "i64", extent, str(unit))
+        after = f.add(part, "1")
+        first, end = (
+            f.mul(f.binary("udiv", "i64", f.mul(units, number), parts), str(unit)) for number in (part, after)
+        )
+        return first, self._pick(self._is("eq", after, parts), extent, end)
 
     def _down(self, value: str, unit: int) -> str:
         """`value` >= 0 rounded down to a multiple of `unit`, but at least `unit`."""
@@ -326,7 +364,7 @@ class _Blocked(_Loops):
         hands over only the rows that no earlier tile has handed over.
         """
         f, t = self.f, self.t
-        rest = self._sub("%m", row)
+        rest = self._sub(self.end_row, row)
         height, kernel = str(t.heights[-1]), str(_KERNELS + len(t.heights) - 1)
         for i in range(len(t.heights) - 2, -1, -1):
             more = self._is("sgt", rest, str(t.heights[i + 1]))
@@ -375,6 +413,10 @@ class _Gathered(_Blocked):
         layout = gathered_layout(t)
         self.packed_b, self.packed_rows = self._at("%scratch", str(layout.b)), self._at("%scratch", str(layout.a))
         self.lines, self.partial = self._at("%scratch", str(layout.lines)), self._at("%scratch", str(layout.partial))
+
+    def _columns_are_cheaper(self) -> str:
+        """To collect the first operand costs more than to pack the second one; unless there are few rows."""
+        return self._is("slt", "%m", self.f.mul("%parts", str(_PANELS * self.t.rows)))
 
     def _rounded(self, value: str, unit: int) -> str:
         return self.f.binary("and", "i64", self.f.add(value, str(unit - 1)), str(-unit))

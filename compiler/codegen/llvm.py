@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kgraph.compiler.analysis.kernels import expressions, statements
+from kgraph.compiler.analysis.partition import split_statement
 from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index
 from kgraph.compiler.analysis.windows import Plain, as_plain
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
-from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul, emit_window_product
+from kgraph.compiler.codegen.matmul import PARTS, MatmulSpec, emit_matmul, emit_window_product
 from kgraph.compiler.codegen.scalar_functions import register_type
 from kgraph.compiler.codegen.scopes import Scope, Value, VectorLoop
 from kgraph.compiler.codegen.target import Target
@@ -21,11 +22,16 @@ from kgraph.ir.dtypes import DType
 from kgraph.ir.loops import Accumulate, Combine, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store, Window
 from kgraph.ir.scalar import Buffer, IndexValue, Load, Local
 
+# Vector loops are cut at multiples of this many elements: no two parts write into one cache line, and each element is
+# computed by the same instructions in whatever part it is.
+_GRAIN = 64
+
 Sums = Mapping[str, tuple[Combine, DType]]
 
 
 def emit_kernel(module: Module, target: Target, kernel: Kernel) -> None:
-    """Write `define internal void @name(ptr b0, ..., i64 s0, ...)`: buffers and sizes in the kernel's order.
+    """Write `define internal void @name(ptr b0, ..., i64 s0, ..., i64 part, i64 parts)`: buffers and sizes in the
+    kernel's order, then which part of the work to do: all of it is part 0 of 1 (see `split_statement`).
 
     A buffer that is only read may be the same memory as one that is written if both are used at the same index:
     every round of a loop loads before it stores.
@@ -33,8 +39,9 @@ def emit_kernel(module: Module, target: Target, kernel: Kernel) -> None:
     bases = {buffer.name: f"%b{n}" for n, buffer in enumerate(kernel.buffers)}
     sizes = {name: f"%s{n}" for n, name in enumerate(kernel.sizes)}
     params = [("ptr", text[1:]) for text in bases.values()] + [("i64", text[1:]) for text in sizes.values()]
+    params += [("i64", "part"), ("i64", "parts")]
     f = Function(module, kernel.name, params, attributes=target.function_attributes())
-    writer = KernelWriter(f, target, bases, Uses())
+    writer = KernelWriter(f, target, bases, Uses(), split_statement(kernel))
     outermost = Scope(variables=sizes)
     writer.expressions.hoist(outermost, kernel.body, changed(kernel.body), 1)
     writer.body(outermost.inside(), kernel.body)
@@ -44,12 +51,15 @@ def emit_kernel(module: Module, target: Target, kernel: Kernel) -> None:
 class KernelWriter:
     """Writes statements into one LLVM function."""
 
-    def __init__(self, f: Function, target: Target, bases: Mapping[str, str], uses: Uses) -> None:
-        """`bases` are the pointers of the buffers by name."""
+    def __init__(
+        self, f: Function, target: Target, bases: Mapping[str, str], uses: Uses, split: Stmt | None = None
+    ) -> None:
+        """`bases` are the pointers of the buffers by name; `split` is the statement that runs in parts."""
         self.f = f
         self.target = target
         self.bases = dict(bases)
         self.uses = uses
+        self.split = split
         self.expressions = Expressions(f, target, self.bases, uses)
         self.functions = self.expressions.functions
         self.products = 0
@@ -97,10 +107,22 @@ class KernelWriter:
         if stmt.extent == 0:
             return
         sums, before = self._enter(scope, stmt, 1)
-        extent = self.expressions.indices.dim(before, stmt.extent)
-        self._rounds(before, stmt, ("0", extent, 1), sums, None)
+        start, stop = self._bounds(before, stmt, 1 if stmt.kind == "parallel" else _GRAIN)
+        self._rounds(before, stmt, (start, stop, 1), sums, None)
         for name in sums:
             scope.set_local(name, before.local(name))
+
+    def _bounds(self, before: Scope, stmt: For, grain: int) -> tuple[str, str]:
+        """First and end of a loop's index: of this part of the work, cut at multiples of `grain`, if it is split."""
+        f, extent = self.f, self.expressions.indices.dim(before, stmt.extent)
+        if stmt is not self.split:
+            return "0", extent
+        units = f.binary("udiv", "i64", extent, str(grain))
+        after = f.add("%part", "1")
+        first, end = (
+            f.mul(f.binary("udiv", "i64", f.mul(units, number), "%parts"), str(grain)) for number in ("%part", after)
+        )
+        return first, f.select("i1", f.binary("icmp eq", "i64", after, "%parts"), "i64", extent, end)
 
     def _enter(self, scope: Scope, stmt: For, lanes: int) -> tuple[Sums, Scope]:
         """Prepare for a loop: the locals it carries, and a scope for what is computed before it."""
@@ -166,13 +188,14 @@ class KernelWriter:
             return
         sums, before = self._enter(scope, stmt, plan.step)
         scalars = {name: before.local(name) for name in sums}
-        stop = self.expressions.indices.dim(before, stmt.extent)
-        middle = "0" if plan.whole else self._rounded_down(stop, plan.step)
+        start, stop = self._bounds(before, stmt, max(plan.step, _GRAIN))
+        middle = start if plan.whole else self._rounded_down(stop, plan.step)
         for name, (how, dtype) in sums.items():
             neutral = splat(register_type(dtype, plan.step), self.functions.identity(how, dtype))
             before.locals[name] = Value(neutral, plan.step)
         main = VectorLoop(stmt.var, plan.step, None, frozenset(sums))
-        self._rounds(before, stmt, ("0", middle, plan.step), sums, main)
+        if middle != start:
+            self._rounds(before, stmt, (start, middle, plan.step), sums, main)
         if plan.masked and middle != stop:
             self._narrow(before, sums, plan.step, plan.lanes)
             rest = VectorLoop(stmt.var, plan.lanes, "", frozenset(sums), "" if plan.whole else None)
@@ -230,6 +253,9 @@ class KernelWriter:
         captured += [("i64", scope.variable(v)) for v in variables]
         captured += [(register_type(d, 1), scope.local(n).text) for n, d in outer.items()]
         params = [(ty, f"x.{n}") for n, (ty, _) in enumerate(captured)]
+        if stmt is self.split:
+            captured += [("i64", "%part"), ("i64", "%parts")]
+            params += [("i64", "part"), PARTS]
         texts = iter([f"%{param}" for _, param in params])
         bases = {b: next(texts) for b in buffers}
         sizes = {v: next(texts) for v in variables}

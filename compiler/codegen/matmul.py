@@ -25,6 +25,9 @@ from kgraph.ir.loops import Contract
 # epilogue(f, vector_type, [sum], row, column, mask): see `emit_matmul`.
 Epilogue = Callable[[Function, str, list[str], str, str, str | None], None]
 
+# The parameter that says that a product is computed in parts; i64 part comes with it.
+PARTS = ("i64", "parts")
+
 # Types that fit one slot of the context through which extra parameters reach the epilogue.
 _SLOT_TYPES = ("ptr", "i1", "i8", "i16", "i32", "i64", "half", "bfloat", "float", "double")
 
@@ -96,6 +99,8 @@ def emit_matmul(
     instructions a vector on the edge is handed over as scalars (vector_type is then the element type).
     It may use the extra parameters (scalars and pointers) by name and open blocks of its own.
 
+    With extra parameters i64 part and i64 parts the function computes one part of the product: see `blocking.product`.
+
     Only the epilogue's loop is written per product; the kernels, packers and blocking loops that it needs are
     written into the module on first use and shared by all products.
     """
@@ -139,6 +144,7 @@ def _emit_product(
         f.store(_slot_type(ty), f"%{param}", f.gep("i64", context, str(slot)), 8)
     arguments = [f"{ty.split()[0]} %{param}" for ty, param in PRODUCT_PARAMS]
     arguments += [f"ptr @{constant}", f"ptr @{name}.finish", f"ptr {context}"]
+    arguments += ["i64 %part", "i64 %parts"] if PARTS in extra_params else ["i64 0", "i64 1"]
     f.line(f"call void @{shared}({', '.join(arguments)})")
     f.finish()
 

@@ -50,6 +50,7 @@ def emit_program(
             pointers = [f.load("ptr", f.gep("ptr", "%table", str(place)), 8) for place in call.args]
             function, size_order = functions[call.kernel]
             args = [f"ptr {p}" for p in pointers] + [f"i64 {sizes[name]}" for name in size_order]
+            args += ["i64 0", "i64 1"]
             f.line(f"call void @{function}({', '.join(args)})")
     f.finish()
 
