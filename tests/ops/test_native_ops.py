@@ -61,7 +61,8 @@ class Case:
 
 def fixed_cases(op):
     return [
-        Case(f"{op.name} sample {n}", op, tuple(sample_types(s)), s, dict(s.attrs)) for n, s in enumerate(samples_of(op))
+        Case(f"{op.name} sample {n}", op, tuple(sample_types(sample)), sample, dict(sample.attrs))
+        for n, sample in enumerate(samples_of(op))
     ]
 
 
