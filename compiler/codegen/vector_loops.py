@@ -77,5 +77,6 @@ def _vectors(loop: For) -> int:
     columns = bool(inner) and any(isinstance(s, Init) for s in loop.body)
     if not columns and (not sums or stores):
         return 1
-    price = cost(loop.body)
+    # Loops beside each other, such as blocks and what is left of them, hold their registers one after the other.
+    price = max(cost(s.body) for s in inner) if columns else cost(loop.body)
     return 4 if price <= _CHEAP else 2 if price <= _MODERATE else 1

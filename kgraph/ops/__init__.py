@@ -20,6 +20,7 @@ from kgraph.ops import (
     pooling,
     randoms,
     reductions,
+    row_normalization,
     rowwise,
     shaping,
     structural,
@@ -52,6 +53,7 @@ REGISTRY: Mapping[str, OpDef] = table(
         *randoms.OPS,
         *rowwise.OPS,
         *normalization.OPS,
+        *row_normalization.OPS,
         *structural.OPS,
     )
 )

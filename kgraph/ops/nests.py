@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import replace
+from typing import Protocol, TypeAlias
 
 from kgraph.ir.dims import Dim, Shape, symbol
-from kgraph.ir.loops import For, LoopKind, Stmt
+from kgraph.ir.dtypes import DType
+from kgraph.ir.loops import Accumulate, For, Init, LoopKind, Stmt
 from kgraph.ir.opdef import LoopContext
+from kgraph.ir.scalar import Local, const
 
 Index: TypeAlias = "tuple[Dim, ...]"
-Each: TypeAlias = "Callable[[Callable[[Index], tuple[Stmt, ...]]], tuple[Stmt, ...]]"
+# Numbers that one accumulator adds up before it is added to the whole: the error of a float sum grows with both
+# counts instead of their product. A vector loop has its lanes' accumulators besides.
+_BLOCK, _VECTOR_BLOCK = 64, 1024
+
+
+class Each(Protocol):
+    """Loops over the reduced axes of one row."""
+
+    def __call__(
+        self, statements: Callable[[Index], tuple[Stmt, ...]], sums: Mapping[str, DType] | None = None
+    ) -> tuple[Stmt, ...]:
+        """Run `statements(index)` for every index; `sums` are the float locals that they add to, for partial sums."""
 
 
 def every_element(context: LoopContext, shape: Shape, body: Callable[[Index], tuple[Stmt, ...]]) -> tuple[Stmt, ...]:
@@ -32,7 +46,7 @@ def over_rows(
 
     `index` has 0 at the reduced axes. `each(statements)` loops over the reduced axes and runs `statements(index)` with
     the full index. The vector loop runs over the last axis, be it reduced (then it accumulates) or not (then each
-    lane accumulates for itself).
+    lane accumulates for itself). Long sums are made of partial sums.
     """
     live = [a for a, size in enumerate(shape) if size != 1]
     kept = [a for a in live if a not in reduced]
@@ -41,9 +55,18 @@ def over_rows(
     outer_kinds = _kinds(kept, "parallel", "serial" if rows_are_vectors else "vector")
     inner_kinds = _kinds(inner, "serial", "vector" if rows_are_vectors else "serial")
 
+    cut = _cut([shape[a] for a in inner], rows_are_vectors)
+
     def outer(at: Mapping[int, Dim]) -> tuple[Stmt, ...]:
-        def each(statements: Callable[[Index], tuple[Stmt, ...]]) -> tuple[Stmt, ...]:
-            return _nest(context, shape, inner_kinds, lambda more: statements(_fill(shape, {**at, **more})))
+        def each(
+            statements: Callable[[Index], tuple[Stmt, ...]], sums: Mapping[str, DType] | None = None
+        ) -> tuple[Stmt, ...]:
+            def body(more: Mapping[int, Dim]) -> tuple[Stmt, ...]:
+                return statements(_fill(shape, {**at, **more}))
+
+            if cut is None or not sums:
+                return _nest(context, shape, inner_kinds, body)
+            return _in_blocks(context, shape, inner_kinds, cut, sums, body)
 
         return body(_fill(shape, at), each)
 
@@ -74,6 +97,66 @@ def _nest(
     for axis in reversed(list(kinds)):
         statements = (For(variables[axis], shape[axis], kinds[axis], statements),)
     return statements
+
+
+def _cut(sizes: Sequence[Dim], vectors: bool) -> tuple[int, int] | None:
+    """Which of the reduced loops is cut into blocks of how many rounds; None if all of them are one short sum.
+
+    >>> _cut([64, 32, 32], False), _cut([symbol("batch")], False), _cut([8, 8], False)
+    ((1, 2), (0, 64), None)
+    """
+    rounds = 1
+    for place in reversed(range(len(sizes))):
+        size = sizes[place]
+        if not vectors and not (isinstance(size, int) and rounds * size <= 4 * _BLOCK):
+            return place, max(1, _BLOCK // rounds)
+        if vectors and rounds >= _VECTOR_BLOCK:
+            return place, 1
+        if not isinstance(size, int):
+            return None
+        rounds *= size
+    return None
+
+
+def _in_blocks(
+    context: LoopContext,
+    shape: Shape,
+    kinds: Mapping[int, LoopKind],
+    cut: tuple[int, int],
+    sums: Mapping[str, DType],
+    body: Callable[[Mapping[int, Dim]], tuple[Stmt, ...]],
+) -> tuple[Stmt, ...]:
+    """The loops of `kinds` with one of them cut into blocks, each with accumulators of its own; the rest follows."""
+    axes, (place, rounds) = list(kinds), cut
+    axis, whole = axes[place], shape[axes[place]]
+    before, behind = ({a: kinds[a] for a in part} for part in (axes[:place], axes[place + 1 :]))
+
+    def block(at: Mapping[int, Dim], first: Dim, size: Dim) -> tuple[Stmt, ...]:
+        parts = {name: context.fresh("part") for name in sums}
+        row = context.fresh("i")
+        here = {**at, axis: first + symbol(row) if size != 1 else first}
+        inner = _nest(context, shape, behind, lambda more: _renamed(body({**here, **more}), parts))
+        return (
+            *(Init(part, const(0, sums[name])) for name, part in parts.items()),
+            *((For(row, size, kinds[axis], inner),) if size != 1 else inner),
+            *(Accumulate(name, "add", Local(part, sums[name])) for name, part in parts.items()),
+        )
+
+    def blocks(at: Mapping[int, Dim]) -> tuple[Stmt, ...]:
+        number = context.fresh("block")
+        full, first = whole // rounds, symbol(number) * rounds
+        rest = whole - full * rounds
+        main = For(number, full, "serial", block(at, first, rounds))
+        return (main, *(block(at, full * rounds, rest) if rest != 0 else ()))
+
+    return _nest(context, shape, before, blocks)
+
+
+def _renamed(body: Sequence[Stmt], names: Mapping[str, str]) -> tuple[Stmt, ...]:
+    """Statements that accumulate into locals of other names."""
+    return tuple(
+        replace(stmt, name=names.get(stmt.name, stmt.name)) if isinstance(stmt, Accumulate) else stmt for stmt in body
+    )
 
 
 def _fill(shape: Shape, at: Mapping[int, Dim]) -> Index:

@@ -78,7 +78,8 @@ def _loops(combine: Combine, start: Callable[[DType], float | int]) -> Loops:
 
         def row(index: Index, each: Each) -> tuple[Stmt, ...]:
             first = Init(name, const(start(source.dtype), source.dtype))
-            steps = each(lambda at: (Accumulate(name, combine, context.read(0, at)),))
+            sums = {name: source.dtype} if combine == "add" and source.dtype.is_float else None
+            steps = each(lambda at: (Accumulate(name, combine, context.read(0, at)),), sums)
             at = index if keepdims else [i for a, i in enumerate(index) if a not in axes]
             return first, *steps, *context.write(0, at, Local(name, source.dtype))
 

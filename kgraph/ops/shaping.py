@@ -104,7 +104,8 @@ def _sum_to_loops(context: LoopContext, shape: Shape, axes: tuple[int, ...]) -> 
 
     def row(index: Index, each: Each) -> tuple[Stmt, ...]:
         start = Init(total, const(0, source.dtype))
-        add = each(lambda at: (Accumulate(total, "add", context.read(0, at)),))
+        sums = {total: source.dtype} if source.dtype.is_float else None
+        add = each(lambda at: (Accumulate(total, "add", context.read(0, at)),), sums)
         return start, *add, *context.write(0, [index[a] for a in axes], Local(total, source.dtype))
 
     return over_rows(context, source.shape, _summed_axes(source.shape, shape, axes), row)

@@ -381,3 +381,47 @@ class _Maker:
             return None
         target = self.probability(self.like(p.type))
         return self.emit("categorical_crossentropy", self.probability(p), target, epsilon=1e-7)
+
+    def some_axes(self, x: Value) -> tuple[int, ...]:
+        return tuple(a for a in range(x.type.rank) if self.rng.random() < 0.6)
+
+    def add_moments(self) -> tuple[Value, ...] | None:
+        x = self.value(self.floats)
+        if x is None:
+            return None
+        mean, rest, variance = self.emit("moments", self.bounded(x), axes=self.some_axes(x))
+        return mean + rest, variance  # the rest alone is rounding
+
+    def add_paired_sums(self) -> tuple[Value, ...] | None:
+        x = self.value(self.floats)
+        if x is None:
+            return None
+        out: tuple[Value, ...] = self.emit("paired_sums", self.small(x), self.like(x.type), axes=self.some_axes(x))
+        return out
+
+    def add_scale_shift(self) -> Value | None:
+        x = self.value(self.floats)
+        if x is None:
+            return None
+        axes = self.some_axes(x)
+        small = x.type.with_shape(tuple(d for a, d in enumerate(x.type.shape) if a not in axes))
+        scale = self.bounded(self.like(small))
+        return self.emit("scale_shift", self.bounded(x), self.like(small), scale, self.like(small), axes=axes)
+
+    def add_layer_norm(self) -> tuple[Value, ...] | None:
+        x = self.rows()
+        if x is None:
+            return None
+        row = x.type.with_shape(x.type.shape[-1:])
+        y, mean, rest, inverse = self.emit(
+            "layer_norm", self.bounded(x), self.bounded(self.like(row)), self.like(row), epsilon=0.1
+        )
+        return y, mean + rest, inverse
+
+    def add_layer_norm_slope(self) -> Value | None:
+        x = self.rows()
+        if x is None:
+            return None
+        of_row, of_rows = (x.type.with_shape(s) for s in (x.type.shape[-1:], x.type.shape[:-1]))
+        others = [self.bounded(self.like(t)) for t in (x.type, of_row, of_rows, of_rows, of_rows)]
+        return self.emit("layer_norm_slope", self.bounded(x), *others)
