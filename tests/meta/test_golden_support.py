@@ -38,7 +38,7 @@ def test_every_golden_file_reads():
     assert {"dense", "mlp_seed", "two_inputs", "multi_output"} <= set(layer_names())
     for name in layer_names():
         case = layer_case(name)
-        assert case.modes == ["infer", "train"]
+        assert case.modes == ["infer", "train"] or (name == "seed_cnn" and case.modes == ["infer"])  # it has dropout
         assert len(case.series("w")) == len(case.names["path_names"])
         for mode in case.modes:
             assert len(case.series(f"{mode}_c")) == len(case.series(f"{mode}_y"))
