@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from kgraph.compiler.analysis.signs import never_negative
+from kgraph.compiler.analysis.signs import never_minus_zero, never_negative
 from kgraph.compiler.rewrite import Law, Rewriter, Var, law, rule, term
 from kgraph.ir.dtypes import DType
 from kgraph.ir.graph import Node, Value
@@ -24,7 +24,7 @@ neg, sqrt, relu = term("neg"), term("sqrt"), term("relu")
 
 def _adding_zero_is_exact(value: Value, rewriter: Rewriter) -> bool:
     """-0.0 + 0.0 is +0.0; for every other number, and for integers, adding 0 changes nothing."""
-    return not value.dtype.is_float or never_negative(value, rewriter.producer)
+    return never_minus_zero(value, rewriter.producer)
 
 
 def _never_negative(value: Value, rewriter: Rewriter) -> bool:

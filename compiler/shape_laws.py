@@ -1,4 +1,4 @@
-"""Laws of views, reductions and matrix products; all only rearrange, so they are exact."""
+"""Laws of views, reductions and matrix products; they rearrange, and all are exact."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _emit(rewriter: Rewriter, op: str, *args: Value, **attrs: Any) -> Value:
     return value
 
 
-@law("reshape", "broadcast", "sum_to", "slice", "pad", "concat")
+@law("reshape", "broadcast", "slice", "pad", "concat")
 def view_of_everything(node: Node, rewriter: Rewriter) -> Value | None:
-    """A reshape, broadcast, sum_to, slice, pad or concat that changes nothing is its operand.
+    """A reshape, broadcast, slice, pad or concat that changes nothing is its operand.
 
     Equal types suffice: operand axes keep their order in a broadcast, and a slice as long as its operand along an axis
     takes that axis whole, since strides are positive.
@@ -151,11 +151,12 @@ def reduction_over_ones(node: Node, rewriter: Rewriter) -> Value | None:
     """A sum, product or extremum of one number is that number: axes of size 1 are not reduced but reshaped away."""
     (x,) = node.inputs
     axes = tuple(axis for axis in node.attrs["axes"] if x.type.shape[axis] != 1)
-    if axes == node.attrs["axes"]:
-        return None if axes else x
+    if axes and axes == node.attrs["axes"]:
+        return None
     if axes:
         x = _emit(rewriter, node.op.name, x, axes=axes, keepdims=node.attrs["keepdims"])
-    return _emit(rewriter, "reshape", x, shape=node.output.type.shape)
+    value = _emit(rewriter, "reshape", x, shape=node.output.type.shape)
+    return _sum_of_one(value, rewriter) if node.op.name == "sum" and not axes else value
 
 
 @law("sum_to")
@@ -164,7 +165,12 @@ def sum_to_over_ones(node: Node, rewriter: Rewriter) -> Value | None:
     (x,) = node.inputs
     if x.type.size != node.output.type.size:
         return None
-    return _emit(rewriter, "reshape", x, shape=node.output.type.shape)
+    return _sum_of_one(_emit(rewriter, "reshape", x, shape=node.output.type.shape), rewriter)
+
+
+def _sum_of_one(x: Value, rewriter: Rewriter) -> Value:
+    """Sums begin with 0.0: the sum of a single -0.0 is 0.0. Where `x` cannot be that, this is `x`."""
+    return _emit(rewriter, "add", x, rewriter.splat(0.0 if x.dtype.is_float else 0, x.type))
 
 
 @law("concat")

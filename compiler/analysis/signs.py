@@ -32,3 +32,22 @@ def never_negative(value: Value, producer: Callable[[Value], Node | None], depth
     if name in _KEEPS:
         return all(never_negative(operand, producer, depth - 1) for operand in node.inputs)
     return name in _POSITIVE
+
+
+def never_minus_zero(value: Value, producer: Callable[[Value], Node | None], depth: int = _DEPTH) -> bool:
+    """Whether no element is -0.0."""
+    if not value.dtype.is_float or never_negative(value, producer, depth):
+        return True
+    node = producer(value)
+    if node is None or depth == 0:
+        return False
+    if node.op.name == "constant":
+        array = node.attrs["value"]
+        return array.size == 1 and bool(array.any())
+    if node.op.name in ("sum", "sum_to"):
+        return True  # sums begin with 0.0, and 0.0 + -0.0 is 0.0
+    if node.op.name == "add":
+        return any(never_minus_zero(operand, producer, depth - 1) for operand in node.inputs)
+    if node.op.name in ("sub", "broadcast", "reshape", "transpose", "slice"):
+        return never_minus_zero(node.inputs[0], producer, depth - 1)
+    return False

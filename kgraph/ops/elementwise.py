@@ -103,14 +103,14 @@ def pow_(a: Array, b: Array) -> Any:
 
 
 @elementwise(2, NUMBERS, grad=lambda dy, y, a, b: (choose(a <= b, dy, 0.0), choose(a <= b, 0.0, dy)),
-             lower=partial(call, "min"), traits=Trait.COMMUTATIVE)  # fmt: skip
+             lower=partial(call, "min"))  # fmt: skip
 def minimum(a: Array, b: Array) -> Any:
     """Smaller of two tensors; NaN if either is NaN. The gradient of equal operands goes to the first."""
     return np.minimum(a, b)
 
 
 @elementwise(2, NUMBERS, grad=lambda dy, y, a, b: (choose(a >= b, dy, 0.0), choose(a >= b, 0.0, dy)),
-             lower=partial(call, "max"), traits=Trait.COMMUTATIVE)  # fmt: skip
+             lower=partial(call, "max"))  # fmt: skip
 def maximum(a: Array, b: Array) -> Any:
     """Larger of two tensors; NaN if either is NaN. The gradient of equal operands goes to the first."""
     return np.maximum(a, b)
