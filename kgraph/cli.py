@@ -26,8 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--dump", metavar="FOLDER", help="where every pass and stage is written (default: kgraph-dump)")
     demo.add_argument("--seed", type=int, default=1, help="of weights, shuffles and dropout (default: 1)")
     options = parser.parse_args(arguments)
-    folder = Path(options.dump or settings().dump or "kgraph-dump")
     try:
+        folder = Path(options.dump or settings().dump or "kgraph-dump")
         return 0 if run(folder.absolute(), options.seed) else 1
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)

@@ -36,31 +36,46 @@ class Settings:
     epsilon: float = 1e-7
 
     def __post_init__(self) -> None:
-        if self.execution not in EXECUTIONS:
-            raise ArgumentError("execution", expected=" or ".join(EXECUTIONS), received=repr(self.execution))
+        _check_execution("execution", self.execution)
         if self.floatx not in ("float32", "float64"):
             raise ArgumentError("floatx", expected="'float32' or 'float64'", received=repr(self.floatx))
 
 
+def _check_execution(name: str, value: str) -> None:
+    if value not in EXECUTIONS:
+        raise ArgumentError(name, expected=" or ".join(EXECUTIONS), received=repr(value))
+
+
 def _from_environment() -> Settings:
     env = os.environ
+    execution, verify = env.get("KGRAPH_EXECUTION") or "native", env.get("KGRAPH_VERIFY", "")
+    _check_execution("KGRAPH_EXECUTION", execution)
+    if verify not in ("", "0", "1"):
+        raise ArgumentError("KGRAPH_VERIFY", expected="0 or 1", received=repr(verify))
     return Settings(
-        execution=env.get("KGRAPH_EXECUTION") or "native",
+        execution=execution,
         target_cpu=env.get("KGRAPH_TARGET_CPU") or "host",
         dump=env.get("KGRAPH_DUMP", ""),
-        verify=env.get("KGRAPH_VERIFY", "") not in ("", "0"),
+        verify=verify == "1",
     )
 
 
 _settings: ContextVar[Settings | None] = ContextVar("kgraph_settings", default=None)
-_process = _from_environment()
+_process: Settings | None = None  # read from the environment when first asked for, where the error can be caught
 _compilations = itertools.count(1)
 _compiled = 0
 
 
 def settings() -> Settings:
     """The settings in force here."""
-    return _settings.get() or _process
+    return _settings.get() or _of_process()
+
+
+def _of_process() -> Settings:
+    global _process
+    if _process is None:
+        _process = _from_environment()
+    return _process
 
 
 @contextlib.contextmanager
@@ -86,7 +101,7 @@ def floatx() -> str:
 def set_floatx(value: str) -> None:
     """Set the element type of new layers: "float32" or "float64"."""
     global _process
-    _process = dataclasses.replace(_process, floatx=value)
+    _process = dataclasses.replace(_of_process(), floatx=value)
 
 
 def epsilon() -> float:
@@ -97,7 +112,7 @@ def epsilon() -> float:
 def set_epsilon(value: float) -> None:
     """Set the small number that clips probabilities in losses."""
     global _process
-    _process = dataclasses.replace(_process, epsilon=float(value))
+    _process = dataclasses.replace(_of_process(), epsilon=float(value))
 
 
 def compilation_count() -> int:

@@ -177,7 +177,11 @@ class _DumpFolder:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder / f"{next(self._programs):03}_{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            received = f"{str(folder)!r} ({error.strerror})"
+            raise ArgumentError("KGRAPH_DUMP", expected="a folder that can be written", received=received) from error
         self._count = itertools.count()
 
     def __call__(self, pipeline: str, pass_name: str, graph: Graph) -> None:

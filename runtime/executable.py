@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from kgraph.ir.artifact import Artifact, MemoryPlan
 from kgraph.ir.dims import evaluate
-from kgraph.runtime.loader import load
+from kgraph.runtime.loader import check_target, load
 from kgraph.runtime.sizes import bind_sizes
 
 Array: TypeAlias = "npt.NDArray[Any]"
@@ -65,6 +65,7 @@ class Executable:
         self.lock = threading.Lock()
         self._states = tuple(states)
         symbols = [s for s in (artifact.entry, artifact.batches) if s]
+        check_target(artifact.target)
         self.code = load(artifact.object_code, symbols)
         self._entry = self.code.function(artifact.entry)
         self._bindings: dict[tuple[int, ...], Binding] = {}

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from kgraph.errors import InternalError
+from kgraph.errors import InternalError, StateError
 
 
 class LoadedCode:
@@ -33,6 +33,34 @@ class LoadedCode:
         entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * parameters)(self.address(symbol))
         entry.keeps = self  # type: ignore[attr-defined]
         return entry
+
+
+def check_target(target: str) -> None:
+    """StateError unless this machine can run code for `target`, an `Artifact.target`: a triple, then its features."""
+    triple, _, features = target.partition(" ")
+    here, has = _machine()
+    wanted = [feature.removeprefix("+") for feature in features.split(",") if feature.startswith("+")]
+    lacking = [feature for feature in wanted if not has.get(feature)]
+    fix = "Code for other machines can be looked at with dump, not run; unset KGRAPH_TARGET_CPU"
+    if _family(triple) != _family(here):
+        raise StateError("native code", expected=f"code for {_family(here)}", received=f"code for {_family(triple)}",
+                         fix=fix)  # fmt: skip
+    if lacking:
+        raise StateError("native code", expected="code that this machine can run",
+                         received=f"code that needs {', '.join(lacking)}", fix=fix)  # fmt: skip
+
+
+def _family(triple: str) -> str:
+    """The processor family of a triple; some systems call aarch64 arm64."""
+    return triple.partition("-")[0].replace("arm64", "aarch64")
+
+
+@functools.cache
+def _machine() -> tuple[str, dict[str, bool]]:
+    """Triple and feature map of this machine."""
+    import llvmlite.binding as llvm
+
+    return llvm.get_process_triple(), dict(llvm.get_host_cpu_features())
 
 
 def load(object_code: bytes, symbols: Sequence[str]) -> LoadedCode:

@@ -10,8 +10,8 @@ import pytest
 
 from kgraph.compiler.codegen.emit import to_object
 from kgraph.compiler.codegen.target import named
-from kgraph.errors import InternalError
-from kgraph.runtime.loader import load
+from kgraph.errors import InternalError, StateError
+from kgraph.runtime.loader import check_target, load
 
 TEXT = """
 define void @entry(ptr %table, ptr %sizes) {
@@ -62,3 +62,21 @@ def test_what_cannot_be_loaded_is_refused(code, symbols, words):
 def test_an_unknown_symbol_names_the_known_ones():
     with pytest.raises(InternalError, match="expected one of entry, received other"):
         load(object_code(), ["entry"]).address("other")
+
+
+def test_code_for_this_machine_may_run():
+    target = named("host")
+    check_target(f"{target.triple} {target.features}")
+    check_target(target.triple)
+
+
+def test_code_for_another_machine_is_refused_before_it_runs():
+    target = named("x86-64" if named("host").isa == "neon" else "aarch64")
+    with pytest.raises(StateError, match=r"^native code: expected code for \w+, received code for \w+\. .*unset.*$"):
+        check_target(f"{target.triple} {target.features}")
+
+
+def test_features_that_this_machine_lacks_are_named():
+    target = named("host")
+    with pytest.raises(StateError, match=r"received code that needs antigravity, warp\."):
+        check_target(f"{target.triple} {target.features},-later,+antigravity,+warp")
