@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from kgraph.compiler.codegen.batch_loop import emit_batches, takes_batches
-from kgraph.compiler.codegen.emit import to_assembly, to_object
+from kgraph.compiler.codegen.emit import object_key, to_assembly, to_object
 from kgraph.compiler.codegen.emitter import Module
 from kgraph.compiler.codegen.matmul import MatmulSpec, scratch_elements, window_scratch_elements
 from kgraph.compiler.codegen.program import emit_program
@@ -32,8 +32,6 @@ LOOP_PASSES: tuple[Callable[[Kernel], Kernel], ...] = (
     collapse,   # neighbouring loops over contiguous memory become one
     vectorize,  # the innermost loop runs several elements at once
 )  # fmt: skip
-
-_numbers = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +63,19 @@ class NativeCode:
         return to_assembly(self.llvm, self.target)
 
 
-def compile_native(graph: Graph, states: int, *, check: bool, observer: Observer | None = None) -> NativeCode:
+class Cache(Protocol):
+    """Keeps object code by key."""
+
+    def get(self, key: str) -> bytes | None:
+        """The object code stored under `key`, if there is any."""
+
+    def put(self, key: str, code: bytes) -> None:
+        """Store object code."""
+
+
+def compile_native(
+    graph: Graph, states: int, *, check: bool, observer: Observer | None = None, cache: Cache | None = None
+) -> NativeCode:
     """Compile an optimised graph without `gradient` nodes, whose last `states` inputs and outputs are states.
 
     Args:
@@ -73,10 +83,13 @@ def compile_native(graph: Graph, states: int, *, check: bool, observer: Observer
         states: how many inputs are updated in place.
         check: verify the graph after every pass, and every kernel.
         observer: sees the graph after every pass.
+        cache: where object code comes from and goes to; None to generate it always. It saves code generation, which is
+            most of the time; everything before it is done again, because the text that LLVM would get is the key.
     """
     started = time.perf_counter()
     target = current()
-    name = f"{graph.name}_{next(_numbers)}"
+    # The same program has the same text whenever it is compiled: each is loaded as a library of its own.
+    name = f"program_{graph.name}"
     fused = run(graph, (fuse, _with_states(copy_outputs, states)), name="fused", observer=observer)
     calls = [_optimised(call, check) for call in lower(fused, _scratch_rule(target))]
     plan = memory_plan(fused, calls, states)
@@ -89,7 +102,7 @@ def compile_native(graph: Graph, states: int, *, check: bool, observer: Observer
     if takes_batches(arguments, [v.type for v in fused.outputs[:results]]):
         batches = emit_batches(module, target, plan, arguments, results, name)
     text = module.text()
-    object_code = to_object(text, target)
+    object_code = _object_code(text, target, cache)
     count_compilation()
     artifact = Artifact(
         name=graph.name,
@@ -106,6 +119,17 @@ def compile_native(graph: Graph, states: int, *, check: bool, observer: Observer
         kernels=len(kernels),
     )
     return NativeCode(artifact, fused, kernels, text, target, time.perf_counter() - started)
+
+
+def _object_code(text: str, target: Target, cache: Cache | None) -> bytes:
+    if cache is None:
+        return to_object(text, target)
+    key = object_key(text, target)
+    code = cache.get(key)
+    if code is None:
+        code = to_object(text, target)
+        cache.put(key, code)
+    return code
 
 
 def _with_states(rule: Callable[[Graph, int], Graph], states: int) -> Callable[[Graph], Graph]:

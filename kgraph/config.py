@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from kgraph.errors import ArgumentError
 
+MAX_THREADS = 1024
 EXECUTIONS = ("native", "interpreter")
 
 
@@ -24,7 +25,10 @@ class Settings:
         target_cpu: what code is generated for: host, x86-64, x86-64-v3, x86-64-v4, aarch64 (`KGRAPH_TARGET_CPU`).
         dump: folder that receives every stage and pass of every compilation; empty for none (`KGRAPH_DUMP`).
         verify: check the graph after every pass (`KGRAPH_VERIFY=1`; always on in the tests).
+        cache: folder that keeps compiled code, or "off"; empty for `kgraph` in the user's cache folder, which is
+            $XDG_CACHE_HOME or ~/.cache (`KGRAPH_CACHE`).
         floatx: element type of new layers, "float32" or "float64".
+        num_threads: threads of native code; 0 for as many as this process may use (`KGRAPH_NUM_THREADS`).
         epsilon: the small number Keras calls epsilon; clips probabilities in losses.
     """
 
@@ -32,13 +36,18 @@ class Settings:
     target_cpu: str = "host"
     dump: str = ""
     verify: bool = False
+    cache: str = ""
     floatx: str = "float32"
     epsilon: float = 1e-7
+    num_threads: int = 0
 
     def __post_init__(self) -> None:
         _check_execution("execution", self.execution)
         if self.floatx not in ("float32", "float64"):
             raise ArgumentError("floatx", expected="'float32' or 'float64'", received=repr(self.floatx))
+        if not 0 <= self.num_threads <= MAX_THREADS:
+            expected = f"0 (all) to {MAX_THREADS}"
+            raise ArgumentError("num_threads", expected=expected, received=repr(self.num_threads))
 
 
 def _check_execution(name: str, value: str) -> None:
@@ -57,7 +66,15 @@ def _from_environment() -> Settings:
         target_cpu=env.get("KGRAPH_TARGET_CPU") or "host",
         dump=env.get("KGRAPH_DUMP", ""),
         verify=verify == "1",
+        num_threads=_number("KGRAPH_NUM_THREADS", env.get("KGRAPH_NUM_THREADS") or "0"),
+        cache=env.get("KGRAPH_CACHE", ""),
     )
+
+
+def _number(name: str, text: str) -> int:
+    if not text.strip().isdigit():
+        raise ArgumentError(name, expected="a number of threads, 0 for all", received=repr(text))
+    return int(text)
 
 
 _settings: ContextVar[Settings | None] = ContextVar("kgraph_settings", default=None)
@@ -116,7 +133,7 @@ def set_epsilon(value: float) -> None:
 
 
 def compilation_count() -> int:
-    """How many programs this process has compiled to native code so far."""
+    """How many programs this process has made native code for so far, or found it in the cache on disk."""
     return _compiled
 
 

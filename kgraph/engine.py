@@ -16,6 +16,7 @@ from kgraph.config import settings
 from kgraph.errors import ArgumentError
 from kgraph.ir.graph import Graph
 from kgraph.ir.printer import to_text
+from kgraph.runtime.cache import open_cache
 from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
 from kgraph.trace import Program
@@ -92,7 +93,8 @@ class CompiledProgram:
         if self._native is None:
             states = len(self.program.variables)
             self._native = _compiler().compile_native(
-                self.optimized, states, check=settings().verify, observer=self._observer
+                self.optimized, states, check=settings().verify, observer=self._observer,
+                cache=open_cache(settings().cache),
             )
             self._write_dumps()
         return self._native

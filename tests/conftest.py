@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,14 @@ import pytest
 
 # Before anything imports kgraph.config, which reads it once: in tests the verifier runs after every pass.
 os.environ["KGRAPH_VERIFY"] = "1"
+# And no test, nor a process that a test starts, reads or writes the user's own cache.
+_CACHE = tempfile.TemporaryDirectory(prefix="kgraph-test-cache-")
+os.environ["KGRAPH_CACHE"] = _CACHE.name
+
+
+def pytest_unconfigure() -> None:
+    """Delete the cache."""
+    _CACHE.cleanup()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

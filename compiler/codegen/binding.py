@@ -14,3 +14,10 @@ def llvm() -> ModuleType:
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
     return binding
+
+
+def versions() -> str:
+    """Versions of llvmlite and of the LLVM inside."""
+    import llvmlite
+
+    return f"{llvmlite.__version__} {llvm().llvm_version_info}"

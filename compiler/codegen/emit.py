@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kgraph.compiler.codegen.binding import llvm
-from kgraph.compiler.codegen.target import Target
+from kgraph.compiler.codegen.binding import llvm, versions
+from kgraph.compiler.codegen.target import CODEGEN, Target
 from kgraph.errors import InternalError
+
+_NO_LSR = "-disable-lsr"
+
+
+def object_key(text: str, target: Target) -> str:
+    """SHA-256 of everything that decides the object file of a module, in hexadecimal digits.
+
+    The text is all that kgraph has to say about the code, so its own version does not matter.
+    """
+    parts = (text, versions(), str(target), str(sorted(CODEGEN.items())), _NO_LSR)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def to_object(text: str, target: Target) -> bytes:
@@ -39,11 +51,11 @@ def _quick(target: Target) -> Iterator[None]:
     if not target.is_x86:
         yield
         return
-    llvm().set_option("kgraph", "-disable-lsr")
+    llvm().set_option("kgraph", _NO_LSR)
     try:
         yield
     finally:
-        llvm().set_option("kgraph", "-disable-lsr=false")
+        llvm().set_option("kgraph", f"{_NO_LSR}=false")
 
 
 def _parse(text: str, machine: Any) -> Any:

@@ -14,6 +14,9 @@ from kgraph.errors import ArgumentError
 _V3 = "+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"
 _V4 = _V3 + ",+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
 
+# How LLVM generates code for every target.
+CODEGEN: dict[str, Any] = {"opt": 3, "reloc": "pic", "codemodel": "small"}
+
 
 @dataclass(frozen=True)
 class Target:
@@ -56,7 +59,7 @@ class Target:
         """A new LLVM target machine for this target (codegen level 3, small code model, position independent)."""
         cpu = "x86-64" if self.is_x86 else "generic"
         return llvm().Target.from_triple(self.triple).create_target_machine(
-            cpu=cpu, features=self.features, opt=3, reloc="pic", codemodel="small"
+            cpu=cpu, features=self.features, **CODEGEN
         )
 
 
