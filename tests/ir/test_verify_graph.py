@@ -180,6 +180,13 @@ def test_a_shape_rule_that_stumbles_is_a_fault_of_the_graph():
         verify(graph)
 
 
+def test_a_body_must_match_its_node_whatever_the_shape_rule_says():
+    careless = replace(REGISTRY["fusion"], infer=lambda types, attrs: types[0])
+    graph = with_body(good(), lambda b: replace(b, inputs=b.inputs[:1], nodes=b.nodes[:0], outputs=b.inputs[:1]))
+    with pytest.raises(VerifyError, match=r"line 6: fusion, inputs of the body: expected f32\[batch, 3\], f32"):
+        verify(with_node(graph, 4, op=careless))
+
+
 def test_sizes_of_the_outer_graph_are_known_inside_bodies():
     text = """graph @g(%x: f32[batch], %w: f32[]) {
       %y = fusion(%w) {body=graph @b(%w: f32[]) {

@@ -16,10 +16,11 @@ from kgraph.ir.scalar import Buffer, Call, Const, IndexValue, Load, call
 from kgraph.ir.verify import verify_kernel
 
 HEAD = (
-    "kernel @k(%x: f32[n, 4] in, %w: f32[4, 8] in, %d: f64[4] in, %b: bool[n] in, %e: f32[0] in, "
+    "kernel @k(%x: f32[n, 4] in, %w: f32[4, 8] in, %d: f64[4] in, %b: bool[n] in, "
+    "%g: f64[4, 8] in, %h: i32[4, 4] in, %e: f32[0] in, "
     "%y: f32[n, 4] out, %z: f32[n, 8] out, %t: f32[64] scratch) sizes(n) {\n"
 )
-HEAD_LINES = 10  # as printed
+HEAD_LINES = 12  # as printed
 
 PRODUCT = "contract a[i in 0..n, j in 0..8] = %x[] @ %w[] over 0..4 using %t {\n"
 
@@ -82,6 +83,10 @@ DEFECTS = [
      "matrix %x: expected 4 x 4, received n x 4"),
     ("contract a[i in 0..n, j in 0..8] = %x[0] @ %w[] over 0..4 using %t {\n }", 2, "%x: expected a matrix: 3 axes"),
     ("contract a[i in 0..n, j in 0..8] = %d[] @ %w[] over 0..4 using %t {\n }", 2, "%d: expected a matrix: 2 axes"),
+    ("contract a[i in 0..n, j in 0..8] = %x[] @ %g[] over 0..4 using %t {\n }", 2,
+     "one float type, received f32 and f64"),
+    ("contract a[i in 0..4, j in 0..4] = %h[] @ %h[] over 0..4 using %t {\n }", 2,
+     "one float type, received i32 and i32"),
     ("contract a[i in 0..n, i in 0..8] = %x[] @ %w[] over 0..4 using %t {\n }", 2, "name i"),
     (PRODUCT + " store %z[i, 0] = a\n }", 3,
      "expected an index that differs with j"),
@@ -129,6 +134,7 @@ LEGAL = [
     "vector for i in 0..n {\n init a: bool = true\n for j in 0..4 {\n a and= %b[i]\n }\n store %y[i, 0] = 1:f32\n }",
     "parallel for i in 0..1 {\n store %t[0] = 1:f32\n }",
     "for i in 0..0 {\n store %t[0] = %e[0]\n }",
+    "vector for i in 0..3 {\n for j in 0..0 {\n store %t[j] = %e[j]\n }\n }",
     "for i in 0..32 {\n store %t[2*i+1] = %t[63-2*i]\n }",
     "for i in 0..64 {\n store %t[i] = %t[8*(i//8)]\n store %t[i-8*(i//8)] = 1:f32\n }",
     "for i in 0..n {\n for j in 0..i {\n store %t[j] = 1:f32\n }\n }",
