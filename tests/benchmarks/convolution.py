@@ -69,7 +69,7 @@ def native(name: str, arrays: list[np.ndarray], attrs: dict[str, object]) -> Cal
     out = builder.emit(name, *values, **attrs)
     builder.input(out.type)
     code = compile_native(builder.build([out]), 1, check=False)
-    state = np.zeros(out.shape, np.float32)
+    state = np.zeros(out.shape, out.dtype.to_numpy())
     return functools.partial(Executable(code.artifact, [state]).run, arrays)
 
 

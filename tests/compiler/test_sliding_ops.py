@@ -8,8 +8,12 @@ from plan_runner import run_planned
 
 from kgraph.compiler.native import compile_native
 from kgraph.config import override
+from kgraph.ir.dims import symbol
+from kgraph.ir.dtypes import f32
+from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.loop_parser import parse_kernel
 from kgraph.ir.loop_printer import kernel_to_text
+from kgraph.ir.types import TensorType
 from kgraph.ops import REGISTRY, convolution, pooling
 from kgraph.runtime.executable import Executable
 
@@ -46,3 +50,85 @@ def test_native_code_computes_what_the_reference_says(op, sample, target):
         assert kernel_to_text(parse_kernel(text)) == text
     (got,) = Executable(code.artifact, []).run(sample.args)
     close(got, op.reference(*sample.args, **sample.attrs))
+
+
+def native_and_reference(name, symbolic, arrays, attrs, symbolic_attrs=None):
+    """Results of one op by native code, compiled with symbolic sizes, and by the reference."""
+    builder = GraphBuilder(name, REGISTRY)
+    values = [builder.input(TensorType(f32, shape)) for shape in symbolic]
+    graph = builder.build([builder.emit(name, *values, **(symbolic_attrs or attrs))])
+    code = compile_native(graph, 0, check=True)
+    return Executable(code.artifact, []).run(arrays)[0], REGISTRY[name].reference(*arrays, **attrs), code
+
+
+def random_call(seed):
+    """Shapes and attributes of a convolution that reach all paths: blocks, passes, borders, groups, tails."""
+    rng = np.random.default_rng(seed)
+    rank = int(rng.integers(1, 4))
+    window = rng.integers(1, 5, rank)
+    dilation = rng.integers(1, 3, rank)
+    strides = rng.integers(1, 4, rank)
+    low, high = rng.integers(0, 4, rank), rng.integers(0, 4, rank)
+    sizes = np.maximum(rng.integers(1, (40, 12, 6)[rank - 1], rank), dilation * (window - 1) + 1 - low - high)
+    groups = int(rng.choice([1, 1, 1, 2, 3]))
+    cin, cout = groups * int(rng.choice([1, 2, 3, 8, 17, 40])), groups * int(rng.choice([1, 3, 16, 21, 70]))
+    attrs = {"strides": strides, "low": low, "high": high, "dilation": dilation}
+    attrs = {key: tuple(int(v) for v in value) for key, value in attrs.items()} | {"groups": groups}
+    return (tuple(map(int, sizes)), cin), (*map(int, window), cin // groups, cout), attrs, int(rng.integers(1, 5)), rng
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_convolutions_with_a_symbolic_batch(seed):
+    (sizes, cin), w_shape, attrs, batch, rng = random_call(seed)
+    n = symbol("n")
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((batch, *sizes, cin), w_shape))
+    got, y, _ = native_and_reference("conv", [(n, *sizes, cin), w_shape], [x, w], attrs)
+    close(got, y)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    shapes = [(n, *y.shape[1:]), w_shape]
+    to_x, to_x_symbolic = ({**attrs, "shape": (b, *sizes, cin)} for b in (batch, n))
+    close(*native_and_reference("conv_input_grad", shapes, [dy, w], to_x, to_x_symbolic)[:2])
+    to_w = {**attrs, "kernel": w_shape[:-2]}
+    close(*native_and_reference("conv_weight_grad", [(n, *sizes, cin), shapes[0]], [x, dy], to_w)[:2])
+
+
+def test_long_sums_are_made_in_several_passes():
+    rng = np.random.default_rng(1)
+    attrs = {"strides": (1, 1), "low": (1, 1), "high": (1, 1), "dilation": (1, 1), "groups": 1}
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2, 6, 5, 230), (3, 3, 230, 19)))
+    close(*native_and_reference("conv", [x.shape, w.shape], [x, w], attrs)[:2])
+    dy = rng.standard_normal((2, 6, 5, 19)).astype(np.float32)
+    close(*native_and_reference("conv_input_grad", [dy.shape, w.shape], [dy, w], {**attrs, "shape": x.shape})[:2])
+    x, dy = (rng.standard_normal(s).astype(np.float32) for s in ((5, 16, 15, 130), (5, 16, 15, 19)))
+    close(*native_and_reference("conv_weight_grad", [x.shape, dy.shape], [x, dy], {**attrs, "kernel": (3, 3)})[:2])
+
+
+@pytest.mark.parametrize("name, shapes, sizes", [
+    ("conv", lambda h, w: ((2, h, w, 3), (3, 2, 3, 5)), (9, 7)),
+    ("conv_weight_grad", lambda h, w: ((2, h, w, 3), (2, h - 1, w, 5)), (9, 7)),
+    ("conv_input_grad", lambda h, w: ((2, h, w, 5), (3, 2, 3, 5)), (8, 7)),
+])  # fmt: skip
+def test_symbolic_spatial_sizes(name, shapes, sizes):
+    attrs = {"strides": (1, 1), "low": (1, 0), "high": (0, 1), "dilation": (1, 1), "groups": 1}
+    h, w = symbol("h"), symbol("w")
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in shapes(*sizes)]
+    extra, symbolic_extra = {
+        "conv": ({}, {}),
+        "conv_weight_grad": ({"kernel": (3, 2)}, {"kernel": (3, 2)}),
+        "conv_input_grad": ({"shape": (2, 9, 7, 3)}, {"shape": (2, h + 1, w, 3)}),
+    }[name]
+    close(*native_and_reference(name, shapes(h, w), arrays, {**attrs, **extra}, {**attrs, **symbolic_extra})[:2])
+
+
+def test_a_window_of_one_tap_is_a_plain_product():
+    attrs = {"strides": (1, 1), "low": (0, 0), "high": (0, 0), "dilation": (1, 1), "groups": 1}
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2, 5, 4, 30), (1, 1, 30, 20)))
+    got, wanted, code = native_and_reference("conv", [x.shape, w.shape], [x, w], attrs)
+    close(got, wanted)
+    assert ".gather" not in code.llvm
+    strided = {**attrs, "strides": (2, 2)}
+    got, wanted, code = native_and_reference("conv", [x.shape, w.shape], [x, w], strided)
+    close(got, wanted)
+    assert ".gather" in code.llvm
