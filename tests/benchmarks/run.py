@@ -44,7 +44,8 @@ def in_own_process(python: str, system: str, name: str, runs: int, threads: int,
 def table(name: str, threads: int, options: argparse.Namespace) -> dict[str, str]:
     """Measure a workload with all systems and print a line for each; versions of the modules used."""
     work = WORKLOADS[name]
-    print(f"\n{name}: {work.title}; {threads} thread{'s' * (threads > 1)}; median of {options.runs}\n{HEADER}", flush=True)
+    plural = "s" * (threads > 1)
+    print(f"\n{name}: {work.title}; {threads} thread{plural}; median of {options.runs}\n{HEADER}", flush=True)
     own, versions = 0.0, dict[str, str]()
     for system in options.systems:
         python = sys.executable if system == "kgraph" else options.python
@@ -59,11 +60,10 @@ def table(name: str, threads: int, options: argparse.Namespace) -> dict[str, str
         own = middle if system == "kgraph" else own
         ratio = f"{middle / own:8.2f} x as fast" if own and system != "kgraph" else ""
         loss = f"{cold['loss']:.3f}" if work.optimizer else "-"
-        print(
-            f"{system:17}{work.batch / middle:11.0f}" + "".join(f"{_time(s):>10}" for s in (middle, min(each), max(each)))
-            + f"{cold['imports']:9.2f}{cold['first']:9.2f}{cold['first_cpu']:7.2f}{again['first']:9.2f}{again['first_cpu']:7.2f}"
-            + f"{cold['peak']:7.0f}{loss:>7}{ratio}", flush=True,
-        )  # fmt: skip
+        times = "".join(f"{_time(s):>10}" for s in (middle, min(each), max(each)))
+        starts = "".join(f"{run['first']:9.2f}{run['first_cpu']:7.2f}" for run in (cold, again))
+        line = f"{system:17}{work.batch / middle:11.0f}{times}{cold['imports']:9.2f}{starts}{cold['peak']:7.0f}{loss:>7}"
+        print(line + ratio, flush=True)
     return versions
 
 
@@ -83,7 +83,7 @@ def _names(known: dict[str, Any], text: str) -> list[str]:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", default=sys.executable, help="the Python that has the other systems (default: this)")
+    parser.add_argument("--python", default=sys.executable, help="the Python that has the other systems")
     parser.add_argument("--systems", default=",".join(SYSTEMS), help=f"comma-separated (default: {','.join(SYSTEMS)})")
     parser.add_argument("--workloads", default=",".join(WORKLOADS), help=f"(default: {','.join(WORKLOADS)})")
     parser.add_argument("--threads", default="1,2", help="numbers of threads and cores, comma-separated (default: 1,2)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,7 @@ def _dense(sizes: tuple[int, ...], dropout: float = 0.0) -> dict[str, Callable[[
 
     def for_torch(torch: Any) -> Any:
         nn, layers = torch.nn, []
-        for inputs, units in zip(sizes[:-2], sizes[1:-1]):
+        for inputs, units in itertools.pairwise(sizes[:-1]):
             layers += [nn.Linear(inputs, units), nn.ReLU()] + [nn.Dropout(dropout)] * bool(dropout)
         return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
