@@ -1,6 +1,6 @@
 """The layers of `keras.layers`."""
 
-from kgraph.layers.activation import ELU, LeakyReLU, ReLU, Softmax
+from kgraph.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from kgraph.layers.base import Layer
 from kgraph.layers.convolutional import (
     Conv1D,
@@ -22,9 +22,33 @@ from kgraph.layers.convolutional import (
     SeparableConvolution1D,
     SeparableConvolution2D,
 )
-from kgraph.layers.core import Activation, Dense
+from kgraph.layers.core import Activation, Dense, Identity
 from kgraph.layers.input import Input, InputLayer
-from kgraph.layers.merging import Add, Concatenate, add, concatenate
+from kgraph.layers.merging import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
+from kgraph.layers.normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    RMSNormalization,
+    UnitNormalization,
+)
 from kgraph.layers.padding import (
     Cropping1D,
     Cropping2D,
@@ -62,8 +86,17 @@ from kgraph.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
-from kgraph.layers.regularization import Dropout
-from kgraph.layers.reshaping import Flatten, Reshape
+from kgraph.layers.regularization import (
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
+from kgraph.layers.rescaling import Rescaling
+from kgraph.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 
 __all__ = [
     "ELU",
@@ -133,4 +166,32 @@ __all__ = [
     "ZeroPadding1D",
     "ZeroPadding2D",
     "ZeroPadding3D",
+    "PReLU",
+    "Identity",
+    "Average",
+    "Dot",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Subtract",
+    "average",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
+    "subtract",
+    "BatchNormalization",
+    "GroupNormalization",
+    "LayerNormalization",
+    "RMSNormalization",
+    "UnitNormalization",
+    "AlphaDropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "Rescaling",
+    "Permute",
+    "RepeatVector",
 ]

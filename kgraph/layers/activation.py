@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import kgraph.activations as activations
+import kgraph.initializers as initializers
+from kgraph.errors import ArgumentError, ShapeError
+from kgraph.keras_tensor import shape_text
+from kgraph.layers.arguments import unsupported, whole_number
 from kgraph.layers.base import Layer
 
 
@@ -52,6 +56,63 @@ class LeakyReLU(Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "negative_slope": self.negative_slope}
+
+
+class PReLU(Layer):
+    """``x`` where positive, ``alpha * x`` elsewhere, with a learned alpha for each place of a sample.
+
+    Args:
+        alpha_initializer: name or initializer.
+        alpha_regularizer, alpha_constraint: only None.
+        shared_axes: axis or axes (the batch counts as 0) along which alpha is the same.
+
+    Weights: alpha, of the sample's shape with size 1 at the shared axes. Source: He et al. (2015).
+    """
+
+    def __init__(
+        self,
+        alpha_initializer: Any = "zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.alpha_initializer = initializers.get(alpha_initializer, f"{self.label}: alpha_initializer")
+        unsupported(self.label, alpha_regularizer=alpha_regularizer, alpha_constraint=alpha_constraint)
+        given = shared_axes if isinstance(shared_axes, (list, tuple)) else [shared_axes]
+        self.shared_axes: Any = None
+        if shared_axes is not None:
+            self.shared_axes = [whole_number(self.label, "shared_axes", a) for a in given]
+        self.alpha: Any = None
+
+    def check_inputs(self, inputs: Any) -> None:
+        """All sizes of a sample but those of shared axes must be known, and stay what they were."""
+        shared = self.shared_axes or []
+        shape = inputs.type.shape
+        if any(a >= len(shape) for a in shared):
+            expected = f"axes in 1..{len(shape) - 1}"
+            raise ArgumentError(f"{self.label}: shared_axes", expected=expected, received=str(shared))
+        sizes = tuple(1 if a in shared else size for a, size in enumerate(shape))[1:]
+        if not all(isinstance(size, int) for size in sizes):
+            raise ShapeError(self.label, expected="known sizes", received=shape_text(inputs.type), fix="Share the axis")
+        if self.built and self.alpha.shape != sizes:
+            raise ShapeError(self.label, expected=f"alpha of shape {sizes}", received=f"{self.alpha.shape}")
+
+    def build(self, input_shape: Any) -> None:
+        """Make alpha."""
+        shared = self.shared_axes or []
+        sizes = tuple(1 if a in shared else size for a, size in enumerate(input_shape))[1:]
+        self.alpha = self.add_weight(sizes, self.alpha_initializer, name="alpha")
+
+    def call(self, inputs: Any) -> Any:
+        """The function of the inputs."""
+        return activations.relu(inputs) - self.alpha * activations.relu(-inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"alpha_initializer": initializers.serialize(self.alpha_initializer), "shared_axes": self.shared_axes}
+        return {**super().get_config(), **own}
 
 
 class ELU(Layer):

@@ -1,4 +1,4 @@
-"""Dense and Activation."""
+"""Dense, Activation and Identity."""
 
 from __future__ import annotations
 
@@ -119,3 +119,11 @@ class Activation(Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "activation": activations.serialize(self.activation)}
+
+
+class Identity(Layer):
+    """Gives its input."""
+
+    def call(self, inputs: Any) -> Any:
+        """The inputs."""
+        return inputs

@@ -1,16 +1,17 @@
-"""Layers that join several tensors: Add and Concatenate."""
+"""Layers that join several tensors: elementwise, side by side, or by sums of products."""
 
 from __future__ import annotations
 
 import functools
-import operator
 from typing import Any
 
 from kgraph.errors import ArgumentError, ShapeError
+from kgraph.ir.dims import product
 from kgraph.ir.types import broadcast_shapes
 from kgraph.layers.arguments import whole_number
 from kgraph.layers.base import Layer
 from kgraph.layers.history import described
+from kgraph.layers.normalization import unit_length
 from kgraph.ops import composites
 
 
@@ -24,8 +25,8 @@ class Merge(Layer):
             raise ArgumentError(self.label, expected="a list of tensors", received=received, fix="Write layer([a, b])")
 
 
-class Add(Merge):
-    """The sum of tensors whose shapes broadcast; a lower rank gets axes of size 1 after the batch.
+class Elementwise(Merge):
+    """Base of the layers that combine tensors whose shapes broadcast; a lower rank gets axes of size 1 after the batch.
 
     Input: list of tensors. Output shape: what they broadcast to.
     """
@@ -40,10 +41,68 @@ class Add(Merge):
             listed = " and ".join(described(t) for t in inputs)
             raise ShapeError(f"{self.label}: inputs {listed} do not broadcast") from None
 
+    def combine(self, a: Any, b: Any) -> Any:
+        """Two tensors as one; subclasses define it."""
+        raise NotImplementedError(f"{type(self).__name__}.combine is not defined")
+
     def call(self, inputs: Any) -> Any:
-        """The sum."""
+        """All tensors as one, from left to right."""
         rank = max(x.type.rank for x in inputs)
-        return functools.reduce(operator.add, [composites.reshape(x, _raised(x.type.shape, rank)) for x in inputs])
+        return functools.reduce(self.combine, [composites.reshape(x, _raised(x.type.shape, rank)) for x in inputs])
+
+
+class Add(Elementwise):
+    """The sum of tensors."""
+
+    def combine(self, a: Any, b: Any) -> Any:
+        """The sum of two."""
+        return a + b
+
+
+class Subtract(Elementwise):
+    """The first of two tensors minus the second one."""
+
+    def check_inputs(self, inputs: Any) -> None:
+        """There must be two tensors."""
+        super().check_inputs(inputs)
+        if len(inputs) != 2:
+            raise ArgumentError(self.label, expected="a list of 2 tensors", received=str(len(inputs)))
+
+    def combine(self, a: Any, b: Any) -> Any:
+        """The difference."""
+        return a - b
+
+
+class Multiply(Elementwise):
+    """The product of tensors."""
+
+    def combine(self, a: Any, b: Any) -> Any:
+        """The product of two."""
+        return a * b
+
+
+class Average(Add):
+    """The mean of tensors."""
+
+    def call(self, inputs: Any) -> Any:
+        """The sum divided by the number of tensors."""
+        return super().call(inputs) / float(len(inputs))
+
+
+class Maximum(Elementwise):
+    """The largest of the tensors' elements at each place."""
+
+    def combine(self, a: Any, b: Any) -> Any:
+        """The larger one."""
+        return composites.maximum(a, b)
+
+
+class Minimum(Elementwise):
+    """The smallest of the tensors' elements at each place."""
+
+    def combine(self, a: Any, b: Any) -> Any:
+        """The smaller one."""
+        return composites.minimum(a, b)
 
 
 class Concatenate(Merge):
@@ -85,9 +144,93 @@ class Concatenate(Merge):
         return {**super().get_config(), "axis": self.axis}
 
 
+class Dot(Merge):
+    """Sums of products of two tensors along an axis of each, for each sample.
+
+    Args:
+        axes: the axis of both, or a pair with the axis of each; the batch counts as 0 and cannot be chosen.
+        normalize: divide by the norms along these axes first: the result is the cosine of the angle.
+
+    Input: list of two tensors ``(batch, ...)`` of rank >= 2. Output shape: the other axes of the first one, then those
+    of the second one without the batch; ``(batch, 1)`` if there are none.
+    """
+
+    def __init__(self, axes: Any, normalize: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        pair = axes if isinstance(axes, (list, tuple)) else (axes, axes)
+        if len(pair) != 2:
+            raise ArgumentError(f"{self.label}: axes", expected="an int or two", received=repr(axes))
+        self.axes = tuple(whole_number(self.label, "axes", a, -(2**31)) for a in pair)
+        self.normalize = bool(normalize)
+
+    def check_inputs(self, inputs: Any) -> None:
+        """There must be two tensors with equal sizes along the axes."""
+        super().check_inputs(inputs)
+        if len(inputs) != 2:
+            raise ArgumentError(self.label, expected="a list of 2 tensors", received=str(len(inputs)))
+        for axis, tensor in zip(self.axes, inputs):
+            rank = tensor.type.rank
+            if rank < 2 or not -rank <= axis < rank or axis % rank == 0:
+                expected = f"an axis in 1..{rank - 1} of {described(tensor)}"
+                raise ArgumentError(f"{self.label}: axes", expected=expected, received=str(axis))
+        sizes = [t.type.shape[a] for a, t in zip(self.axes, inputs)]
+        if sizes[0] != sizes[1]:
+            listed = " and ".join(described(t) for t in inputs)
+            raise ShapeError(f"{self.label}: inputs {listed} have sizes {sizes[0]} and {sizes[1]} along {self.axes}")
+
+    def call(self, inputs: Any) -> Any:
+        """The sums of products."""
+        (x, y), axes = inputs, [a % t.type.rank for a, t in zip(self.axes, inputs)]
+        if self.normalize:
+            x, y = unit_length(x, axes[:1]), unit_length(y, axes[1:])
+        shape = x.type.shape
+        left, right = ([d for a, d in enumerate(t.type.shape) if a not in (0, axis)] for t, axis in zip((x, y), axes))
+        # As matrices: (batch, others of x, axis) times (batch, axis, others of y).
+        rows = composites.transpose(x, [a for a in range(x.type.rank) if a != axes[0]] + [axes[0]])
+        columns = composites.transpose(y, [0, axes[1]] + [a for a in range(1, y.type.rank) if a != axes[1]])
+        size = shape[axes[0]]
+        a = composites.reshape(rows, (shape[0], product(tuple(left)), size))
+        b = composites.reshape(columns, (shape[0], size, product(tuple(right))))
+        return composites.reshape(composites.matmul(a, b), (shape[0], *([*left, *right] or [1])))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "axes": self.axes, "normalize": self.normalize}
+
+
 def add(inputs: Any, **kwargs: Any) -> Any:
     """The sum of a list of tensors: an `Add` layer, made and called."""
     return Add(**kwargs)(inputs)
+
+
+def subtract(inputs: Any, **kwargs: Any) -> Any:
+    """The first of two tensors minus the second one: a `Subtract` layer, made and called."""
+    return Subtract(**kwargs)(inputs)
+
+
+def multiply(inputs: Any, **kwargs: Any) -> Any:
+    """The product of a list of tensors: a `Multiply` layer, made and called."""
+    return Multiply(**kwargs)(inputs)
+
+
+def average(inputs: Any, **kwargs: Any) -> Any:
+    """The mean of a list of tensors: an `Average` layer, made and called."""
+    return Average(**kwargs)(inputs)
+
+
+def maximum(inputs: Any, **kwargs: Any) -> Any:
+    """The largest elements of a list of tensors: a `Maximum` layer, made and called."""
+    return Maximum(**kwargs)(inputs)
+
+
+def minimum(inputs: Any, **kwargs: Any) -> Any:
+    """The smallest elements of a list of tensors: a `Minimum` layer, made and called."""
+    return Minimum(**kwargs)(inputs)
+
+
+def dot(inputs: Any, axes: Any = -1, normalize: bool = False, **kwargs: Any) -> Any:
+    """Sums of products of two tensors: a `Dot` layer, made and called."""
+    return Dot(axes, normalize, **kwargs)(inputs)
 
 
 def concatenate(inputs: Any, axis: int = -1, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Flatten and Reshape: the same elements under another shape."""
+"""The same elements under another shape or in another order: Flatten, Reshape, Permute, RepeatVector."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.dims import Dim, product
 from kgraph.ir.opdef import current_emitter
+from kgraph.ir.operators import broadcast_to
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import whole_number
 from kgraph.layers.base import Layer
@@ -85,3 +86,65 @@ class Reshape(Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "target_shape": self.target_shape}
+
+
+class Permute(Layer):
+    """The axes of each sample in another order.
+
+    Args:
+        dims: for each axis of the result, the axis of the input, counted from 1.
+
+    Input shape: ``(batch, ...)``. Output shape: the sizes in that order.
+
+    >>> Permute((2, 1))([[[1.0, 2.0, 3.0]]]).shape
+    (1, 3, 1)
+    """
+
+    def __init__(self, dims: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dims = (dims,) if isinstance(dims, int) else tuple(dims)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            expected = f"an order of 1..{len(self.dims)}"
+            raise ArgumentError(f"{self.label}: dims", expected=expected, received=str(self.dims))
+
+    def check_inputs(self, inputs: Any) -> None:
+        """The rank must fit."""
+        if inputs.type.rank != len(self.dims) + 1:
+            expected = f"rank {len(self.dims) + 1} for dims {self.dims}"
+            raise ShapeError(self.label, expected=expected, received=shape_text(inputs.type))
+
+    def call(self, inputs: Any) -> Any:
+        """The inputs, transposed."""
+        return composites.transpose(inputs, (0, *self.dims))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "dims": self.dims}
+
+
+class RepeatVector(Layer):
+    """Each sample several times along a new axis.
+
+    Args:
+        n: how often.
+
+    Input shape: ``(batch, features)``. Output shape: ``(batch, n, features)``.
+    """
+
+    def __init__(self, n: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.n = whole_number(self.label, "n", n)
+
+    def check_inputs(self, inputs: Any) -> None:
+        """The rank must be 2."""
+        if inputs.type.rank != 2:
+            raise ShapeError(self.label, expected="(batch, features)", received=shape_text(inputs.type))
+
+    def call(self, inputs: Any) -> Any:
+        """The inputs, repeated."""
+        batch, features = current_emitter().type_of(inputs).shape
+        return broadcast_to(composites.expand_dims(inputs, 1), (batch, self.n, features))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "n": self.n}

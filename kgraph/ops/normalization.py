@@ -61,13 +61,15 @@ def _wide(value: Array, x: Array, axes: tuple[int, ...]) -> Array:
 
 
 def two_part_moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array]:
-    """Mean, its rest, and variance of an array over axes."""
-    count = x.dtype.type(max(math.prod(x.shape[a] for a in axes), 1))
-    mean = np.asarray(np.sum(x, axis=axes, dtype=x.dtype) / count)
-    apart = x - _wide(mean, x, axes)
-    rest = np.asarray(np.sum(apart, axis=axes, dtype=x.dtype) / count)
-    squares = np.asarray(np.sum(apart * apart, axis=axes, dtype=x.dtype) / count)
-    return mean, rest, np.maximum(squares - rest * rest, x.dtype.type(0))
+    """Mean, its rest, and variance of an array over axes, summed up in float64."""
+    wide = x.astype(np.float64)
+    count = max(math.prod(x.shape[a] for a in axes), 1)
+    exact = np.sum(wide, axis=axes) / count
+    mean = np.asarray(exact, x.dtype)
+    apart = wide - np.expand_dims(mean, axes)
+    rest = np.sum(apart, axis=axes) / count
+    variance = np.maximum(np.sum(apart * apart, axis=axes) / count - rest * rest, 0)
+    return mean, np.asarray(rest, x.dtype), np.asarray(variance, x.dtype)
 
 
 class Moments:

@@ -16,12 +16,16 @@ SUPPORTED = (
     "reshape", "shared_weights", "two_inputs",
     "conv*", "depthwise", "separable2d", "maxpool*", "avgpool_same", "pool1d", "gap*", "gmp2d_keep", "seed_cnn",
     "zeropad2d", "crop2d", "up2d", "up1d_pad1d_crop1d",
+    "batchnorm*", "layernorm", "groupnorm", "prelu", "leaky", "relu_layer", "permute", "repeat", "rescaling",
+    "merge_all",
 )  # fmt: skip
 CASES = [name for name in layer_names() if any(fnmatch.fnmatch(name, pattern) for pattern in SUPPORTED)]
 # Their training mode is random.
 WITH_DROPOUT = ("seed_cnn",)
 # Their softmax is saturated: in float32, with Keras too, the gradients are rounding errors and nothing else.
 SATURATED = ("seed_cnn",)
+# Batch normalisation takes away what a bias before it adds: that gradient is 0, and rounding errors in Keras as here.
+ZERO = {("batchnorm_2d", "train", 1)}
 # Allowed error of an array as a part of its largest element.
 RTOL = 1e-5
 
@@ -45,6 +49,8 @@ def built(case: LayerCase) -> kgraph.Model:
 def test_every_expected_case_is_on_file():
     wanted = {"dense", "dense_3d", "dense_nobias", "mlp_seed", "flatten", "reshape", "two_inputs", "branches_seq"}
     wanted |= {"shared_weights", "multi_output", "elu_layer"}
+    wanted |= {"batchnorm", "batchnorm_2d", "layernorm", "groupnorm", "prelu", "leaky", "relu_layer", "merge_all"}
+    wanted |= {"permute", "repeat", "rescaling"}
     wanted |= {f"act_{name}" for name in ("relu", "sigmoid", "softmax", "linear", "leaky_relu", "gelu")}
     assert wanted <= set(CASES)
 
@@ -67,9 +73,12 @@ def test_outputs_and_gradients_are_those_of_keras(name: str, execution: str):
         for n, wanted in case.indexed(f"{mode}_gx").items():
             assert_same_scale(of_inputs[n], wanted, f"{mode} gradient of input {n}")
         for n, wanted in case.indexed(f"{mode}_gw").items():
+            if (name, mode, n) in ZERO:
+                assert max(np.abs(wanted).max(), np.abs(of_weights[n]).max()) < 1e-6
+                continue
             assert_same_scale(of_weights[n], wanted, f"{mode} gradient of weight {n}")
         for n, wanted in enumerate(case.series(f"{mode}_after_w")):
-            np.testing.assert_array_equal(model.get_weights()[n], wanted, err_msg=f"weight {n} after {mode}")
+            assert_same_scale(model.get_weights()[n], wanted, f"weight {n} after {mode}")  # moving statistics change
 
 
 @pytest.mark.parametrize("name", CASES)
