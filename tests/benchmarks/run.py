@@ -62,8 +62,8 @@ def table(name: str, threads: int, options: argparse.Namespace) -> dict[str, str
         loss = f"{cold['loss']:.3f}" if work.optimizer else "-"
         times = "".join(f"{_time(s):>10}" for s in (middle, min(each), max(each)))
         starts = "".join(f"{run['first']:9.2f}{run['first_cpu']:7.2f}" for run in (cold, again))
-        line = f"{system:17}{work.batch / middle:11.0f}{times}{cold['imports']:9.2f}{starts}{cold['peak']:7.0f}{loss:>7}"
-        print(line + ratio, flush=True)
+        speed, memory = f"{work.batch / middle:11.0f}{times}", f"{cold['peak']:7.0f}{loss:>7}"
+        print(f"{system:17}{speed}{cold['imports']:9.2f}{starts}{memory}{ratio}", flush=True)
     return versions
 
 
