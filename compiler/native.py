@@ -11,7 +11,7 @@ from kgraph.compiler.codegen.batch_loop import emit_batches, takes_batches
 from kgraph.compiler.codegen.emit import object_key, to_assembly, to_object
 from kgraph.compiler.codegen.emitter import Module
 from kgraph.compiler.codegen.matmul import MatmulSpec, scratch_elements, window_scratch_elements
-from kgraph.compiler.codegen.program import emit_program
+from kgraph.compiler.codegen.program import emit_program, step_of
 from kgraph.compiler.codegen.target import Target, current
 from kgraph.compiler.loops.collapse import collapse
 from kgraph.compiler.loops.vectorize import vectorize
@@ -113,6 +113,7 @@ def compile_native(
         constants=tuple(n.attrs["value"] for n in fused.nodes if n.op.name == "constant"),
         plan=plan,
         entry=name,
+        step=step_of(name),
         batches=batches,
         object_code=object_code,
         target=f"{target.triple} {target.features}",

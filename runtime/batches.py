@@ -12,6 +12,7 @@ import numpy.typing as npt
 from kgraph.ir.artifact import BatchRun
 from kgraph.runtime.executable import Binding, Executable, address_of
 from kgraph.runtime.sizes import bind_sizes
+from kgraph.runtime.threads import run_in_team
 
 Array: TypeAlias = "npt.NDArray[Any]"
 
@@ -33,7 +34,8 @@ class NativeBatches:
     def __init__(self, executable: Executable, arrays: Sequence[Array], batch_size: int) -> None:
         executable.check(arrays)
         self._executable, self._arrays = executable, list(arrays)
-        self._function = executable.code.function(executable.artifact.batches, 1)
+        symbol = executable.artifact.batches
+        self._function, self._address = executable.code.function(symbol, 3), executable.code.address(symbol)
         rows = len(arrays[0])
         self.steps = -(-rows // batch_size)
         self._full, self._rest = divmod(rows, batch_size)
@@ -96,7 +98,7 @@ class NativeBatches:
     def _call(self, rows: int, first: int, count: int) -> None:
         binding: Binding = self._by_rows[rows]
         run = self._run
-        run[BatchRun.TABLE], run[BatchRun.SIZES] = binding.table_address, binding.sizes_address
+        run[BatchRun.STEP] = binding.step_address
         run[BatchRun.FIRST_ROW], run[BatchRun.ROWS] = first * self._batch_size, rows
         run[BatchRun.COUNT], run[BatchRun.FIRST_BATCH] = count, first
-        self._function(run.buffer_info()[0])
+        run_in_team(binding.threads, self._executable.code, self._address, self._function, run.buffer_info()[0])

@@ -12,10 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kgraph.ir.artifact import Artifact, MemoryPlan
+from kgraph.ir.artifact import Artifact, MemoryPlan, Step
 from kgraph.ir.dims import evaluate
 from kgraph.runtime.loader import check_target, load
+from kgraph.runtime.sharing import flags_of
 from kgraph.runtime.sizes import bind_sizes
+from kgraph.runtime.threads import run_in_team, thread_count
 
 Array: TypeAlias = "npt.NDArray[Any]"
 
@@ -36,7 +38,9 @@ class Binding:
 
     Attributes:
         table: a pointer for each place; those of arguments and results are filled in for each run.
-        table_address, sizes_address: for the native call.
+        table_address, sizes_address: for a native call in one thread.
+        step_address: address of the `Step` for a call of several threads; they have private memory of their own.
+        threads: how many it is for; 1 if the work is too little to be shared.
         output_shapes: shapes of the results.
         keeps: memory that the pointers lead to.
     """
@@ -44,6 +48,8 @@ class Binding:
     table: numbers[int]
     table_address: int
     sizes_address: int
+    step_address: int
+    threads: int
     output_shapes: tuple[tuple[int, ...], ...]
     keeps: tuple[Any, ...]
 
@@ -64,12 +70,13 @@ class Executable:
         self.artifact = artifact
         self.lock = threading.Lock()
         self._states = tuple(states)
-        symbols = [s for s in (artifact.entry, artifact.batches) if s]
+        symbols = [artifact.entry, artifact.step, artifact.batches, artifact.WORKER, artifact.DISPATCH]
         check_target(artifact.target)
-        self.code = load(artifact.object_code, symbols)
+        self.code = load(artifact.object_code, [s for s in symbols if s])
         self._entry = self.code.function(artifact.entry)
+        self._step, self._step_address = self.code.function(artifact.step, 3), self.code.address(artifact.step)
         self._bindings: dict[tuple[int, ...], Binding] = {}
-        self._by_shapes: dict[tuple[tuple[int, ...], ...], Binding] = {}
+        self._by_shapes: dict[tuple[Any, ...], Binding] = {}
         arguments = len(artifact.inputs) - artifact.states
         self.argument_types = artifact.inputs[:arguments]
         self._dtypes = [t.dtype.to_numpy() for t in self.argument_types]
@@ -86,14 +93,18 @@ class Executable:
         """Run once. Arguments are C-contiguous arrays of the declared element types; states change in place."""
         self.check(arguments)
         with self.lock:
-            binding = self._by_shapes.get(tuple([a.shape for a in arguments])) or self._binding_for(arguments)
+            binding = self._by_shapes.get((thread_count(), *[a.shape for a in arguments]))
+            binding = binding or self._binding_for(arguments)
             table = binding.table
             for entry, number in self._argument_entries:
                 table[entry] = address_of(arguments[number])
             results = [np.empty(s, d) for s, d in zip(binding.output_shapes, self._output_dtypes, strict=True)]
             for entry, number in self._output_entries:
                 table[entry] = address_of(results[number])
-            self._entry(binding.table_address, binding.sizes_address)
+            if binding.threads == 1:
+                self._entry(binding.table_address, binding.sizes_address)
+            else:
+                run_in_team(binding.threads, self.code, self._step_address, self._step, binding.step_address)
         return results
 
     def check(self, arguments: Sequence[Array]) -> None:
@@ -103,24 +114,43 @@ class Executable:
                 raise AssertionError(f"argument {number} of {self.artifact.name} is not prepared: {array.dtype}")
 
     def arena_bytes(self, sizes: Sequence[int]) -> int:
-        """Bytes of working memory that these sizes need."""
-        return self.artifact.plan.layout(dict(zip(self.artifact.size_names, sizes, strict=True)))[1]
+        """Bytes of working memory that are allocated for these sizes: the arena, private memory of each thread in
+        force, and what it takes to align them."""
+        return self._memory(thread_count(), sizes)[2]
 
     def _binding_for(self, arguments: Sequence[Array]) -> Binding:
         """The binding for arguments of shapes not seen before; ShapeError if they do not fit the program."""
-        binding = self.bind(bind_sizes(self.argument_types, arguments, self.artifact.size_names))
-        self._by_shapes[tuple([a.shape for a in arguments])] = binding
+        sizes = bind_sizes(self.argument_types, arguments, self.artifact.size_names)
+        binding = self._by_shapes[thread_count(), *[a.shape for a in arguments]] = self.bind(sizes)
         return binding
 
     def bind(self, sizes: tuple[int, ...]) -> Binding:
-        """Memory for one set of sizes; the caller holds the lock."""
-        found = self._bindings.get(sizes)
-        if found is not None:
-            return found
+        """Memory for one set of sizes and the number of threads in force; the caller holds the lock."""
+        key = (thread_count(), *sizes)
+        found = self._bindings.get(key)
+        if found is None:
+            if len(self._bindings) >= self.MAX_BINDINGS:
+                self._bindings.pop(next(iter(self._bindings)))
+                self._by_shapes.clear()
+            found = self._bindings[key] = self._new_binding(thread_count(), sizes)
+        return found
+
+    def _memory(self, threads: int, sizes: Sequence[int]) -> tuple[int, int, int]:
+        """Threads that take part, bytes of private memory of each, and bytes of all working memory."""
+        plan = self.artifact.plan
+        by_name = dict(zip(self.artifact.size_names, sizes, strict=True))
+        shared = any(flag & Step.SHARED for flag in flags_of(plan, by_name))
+        threads = threads if shared else 1
+        private = plan.private_bytes(by_name) if threads > 1 else 0
+        return threads, private, plan.layout(by_name)[1] + threads * private + plan.ALIGNMENT
+
+    def _new_binding(self, threads: int, sizes: tuple[int, ...]) -> Binding:
         artifact, plan = self.artifact, self.artifact.plan
         by_name = dict(zip(artifact.size_names, sizes, strict=True))
         offsets, total = plan.layout(by_name)
-        arena = np.empty(total + plan.ALIGNMENT, np.uint8)
+        flags = flags_of(plan, by_name)
+        threads, private, nbytes = self._memory(threads, sizes)
+        arena = np.empty(nbytes, np.uint8)
         base = -(-address_of(arena) // plan.ALIGNMENT) * plan.ALIGNMENT
         first_state = len(artifact.inputs) - artifact.states
         table = numbers("Q", bytes(8 * (len(plan.places) + 1)))
@@ -131,11 +161,13 @@ class Executable:
                 table[n] = address_of(artifact.constants[place.index])
             elif place.kind == "input" and place.index >= first_state:
                 table[n] = address_of(self._states[place.index - first_state])
-        values = numbers("q", [*sizes, 0])
+        values, flag_array = numbers("q", [*sizes, 0]), numbers("q", [*flags, 0])
+        step = numbers("Q", bytes(8 * Step.FIELDS))
+        for field, value in (
+            (Step.TABLE, table.buffer_info()[0]), (Step.SIZES, values.buffer_info()[0]),
+            (Step.FLAGS, flag_array.buffer_info()[0]), (Step.PRIVATE, base + total), (Step.PRIVATE_BYTES, private),
+        ):  # fmt: skip
+            step[field] = value
         shapes = tuple(tuple(evaluate(d, by_name) for d in t.shape) for t in artifact.outputs)
-        if len(self._bindings) >= self.MAX_BINDINGS:
-            self._bindings.pop(next(iter(self._bindings)))
-            self._by_shapes.clear()
-        binding = Binding(table, table.buffer_info()[0], values.buffer_info()[0], shapes, (arena, values))
-        self._bindings[sizes] = binding
-        return binding
+        at, sizes_at, step_at = (a.buffer_info()[0] for a in (table, values, step))
+        return Binding(table, at, sizes_at, step_at, threads, shapes, (arena, values, flag_array, step))

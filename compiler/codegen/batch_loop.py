@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kgraph.compiler.codegen.emitter import Function, Module
+from kgraph.compiler.codegen.program import step_of
 from kgraph.compiler.codegen.target import Target
-from kgraph.ir.artifact import BatchRun, MemoryPlan, Place
+from kgraph.compiler.codegen.thread_pool import BARRIER
+from kgraph.ir.artifact import BatchRun, MemoryPlan, Place, Step, Team
 from kgraph.ir.dims import DimExpr, symbols_of
 from kgraph.ir.types import TensorType
 
@@ -28,7 +30,10 @@ def takes_batches(arguments: Sequence[TensorType], outputs: Sequence[TensorType]
 def emit_batches(
     module: Module, target: Target, plan: MemoryPlan, arguments: Sequence[TensorType], outputs: int, entry: str
 ) -> str:
-    """Write `void @entry.batches(ptr run)`, which runs `entry` once for each batch of a `BatchRun`; its name.
+    """Write `void @entry.batches(ptr run, ptr team, i64 tid)`, which runs the step of `entry` once for each batch of a
+    `BatchRun`; returns its name.
+
+    All threads of the team gather rows; thread 0 fills the table.
 
     Args:
         arguments: types of the program's arguments.
@@ -36,16 +41,23 @@ def emit_batches(
         entry: its entry point.
     """
     name = f"{entry}.batches"
-    f = Function(module, name, [("ptr", "run")], attributes=target.function_attributes(), linkage="")
+    params = [("ptr", "run"), ("ptr", "team"), ("i64", "tid")]
+    f = Function(module, name, params, attributes=target.function_attributes(), linkage="")
 
     def field(ty: str, number: int) -> str:
         return f.load(ty, f.gep("i64", "%run", str(number)), 8)
 
-    table, sizes, order = (field("ptr", n) for n in (BatchRun.TABLE, BatchRun.SIZES, BatchRun.ORDER))
+    step, order = (field("ptr", n) for n in (BatchRun.STEP, BatchRun.ORDER))
+    table = f.load("ptr", f.gep("i64", step, str(Step.TABLE)), 8)
+    threads = f.load("i64", f.gep("i64", "%team", str(Team.THREADS)), 8)
+    leads = f.binary("icmp eq", "i64", "%tid", "0")
     first, rows, count, number = (
         field("i64", n) for n in (BatchRun.FIRST_ROW, BatchRun.ROWS, BatchRun.COUNT, BatchRun.FIRST_BATCH)
     )
     shuffled = f.binary("icmp ne", "ptr", order, "null")
+    low, high = (
+        f.binary("udiv", "i64", f.mul(rows, n), threads) for n in ("%tid", f.add("%tid", "1"))
+    )
     with f.loop("0", count) as batch:
         start = f.add(first, f.mul(batch.index, rows))
         for n, type_ in enumerate(arguments):
@@ -53,20 +65,27 @@ def emit_batches(
             row_bytes = field("i64", BatchRun.argument(n) + 2)
             with f.when(shuffled):
                 copy = _gather(module, target, type_.dtype.itemsize)
-                chosen = f.gep("i64", order, start)
-                f.line(f"call void @{copy}(ptr {buffer}, ptr {base}, ptr {chosen}, i64 {rows}, i64 {row_bytes})")
+                chosen = f.gep("i64", order, f.add(start, low))
+                to, count_here = f.gep("i8", buffer, f.mul(low, row_bytes)), f.binary("sub", "i64", high, low)
+                f.line(f"call void @{copy}(ptr {to}, ptr {base}, ptr {chosen}, i64 {count_here}, i64 {row_bytes})")
             in_place = f.gep("i8", base, f.mul(start, row_bytes))
             pointer = f.select("i1", shuffled, "ptr", buffer, in_place)
-            for entry_number in _entries(plan.places, "input", n):
-                f.store("ptr", pointer, f.gep("ptr", table, str(entry_number)), 8)
+            _fill(f, leads, table, pointer, _entries(plan.places, "input", n))
         for n in range(outputs):
             base, distance = (field(ty, BatchRun.output(len(arguments), n) + k) for k, ty in enumerate(("ptr", "i64")))
             to = f.gep("i8", base, f.mul(f.add(number, batch.index), distance))
-            for entry_number in _entries(plan.places, "output", n):
-                f.store("ptr", to, f.gep("ptr", table, str(entry_number)), 8)
-        f.line(f"call void @{entry}(ptr {table}, ptr {sizes})")
+            _fill(f, leads, table, to, _entries(plan.places, "output", n))
+        f.line(f"call void @{BARRIER}(ptr %team)")
+        f.line(f"call void @{step_of(entry)}(ptr {step}, ptr %team, i64 %tid)")
+        f.line(f"call void @{BARRIER}(ptr %team)")
     f.finish()
     return name
+
+
+def _fill(f: Function, leads: str, table: str, pointer: str, entries: Sequence[int]) -> None:
+    with f.when(leads):
+        for entry in entries:
+            f.store("ptr", pointer, f.gep("ptr", table, str(entry)), 8)
 
 
 def _entries(places: Sequence[Place], kind: str, number: int) -> list[int]:

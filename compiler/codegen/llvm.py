@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kgraph.compiler.analysis.kernels import expressions, statements
-from kgraph.compiler.analysis.partition import split_statement
 from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index
+from kgraph.compiler.analysis.partition import split_statement
 from kgraph.compiler.analysis.windows import Plain, as_plain
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.llvm import emit_kernel
 from kgraph.compiler.codegen.target import Target
-from kgraph.ir.artifact import MemoryPlan
+from kgraph.compiler.codegen.thread_pool import BARRIER, emit_pool
+from kgraph.ir.artifact import MemoryPlan, Step, Team
 from kgraph.ir.loops import Kernel
+
+# The function of a kernel, and the sizes it takes; of all kernels by name.
+KernelFunction: TypeAlias = tuple[str, tuple[str, ...]]
+Functions: TypeAlias = dict[str, KernelFunction]
 
 # Bits of the x86 register MXCSR: flush subnormal results to zero, and take subnormal operands as zero.
 _FLUSH_X86 = 0x8040
@@ -29,9 +35,25 @@ def emit_program(
     """Write all kernels and `void @entry(ptr table, ptr sizes)`, which runs the plan's calls in order.
 
     `table` holds one pointer per place of the plan, `sizes` the i64 values of `size_names`. Subnormal numbers count
-    as zero while the program runs. Kernels that differ in nothing but names become one function.
+    as zero while the program runs. Kernels that differ in nothing but names become one function. The entry point for
+    teams and the functions of the pool (see `Artifact`) come with it.
     """
     functions = _emit_once(module, target, kernels)
+    wanted = {name for kernel in kernels for name in kernel.sizes}
+    sizes = {name: n for n, name in enumerate(size_names) if name in wanted}
+    _emit_entry(module, target, plan, functions, sizes, entry)
+    emit_pool(module, target)
+    _emit_step(module, target, plan, functions, sizes, step_of(entry))
+
+
+def step_of(entry: str) -> str:
+    """Symbol of the entry point for teams (see `Artifact`) that goes with an entry point."""
+    return f"{entry}.step"
+
+
+def _emit_entry(
+    module: Module, target: Target, plan: MemoryPlan, functions: Functions, sizes: Mapping[str, int], entry: str
+) -> None:
     f = Function(
         module,
         entry,
@@ -40,25 +62,61 @@ def emit_program(
         linkage="",
     )
     with _subnormals_as_zero(f, target):
-        wanted = {name for kernel in kernels for name in kernel.sizes}
-        sizes = {
-            name: f.load("i64", f.gep("i64", "%sizes", str(n)), 8)
-            for n, name in enumerate(size_names)
-            if name in wanted
-        }
+        loaded = {name: f.load("i64", f.gep("i64", "%sizes", str(n)), 8) for name, n in sizes.items()}
         for call in plan.calls:
             pointers = [f.load("ptr", f.gep("ptr", "%table", str(place)), 8) for place in call.args]
-            function, size_order = functions[call.kernel]
-            args = [f"ptr {p}" for p in pointers] + [f"i64 {sizes[name]}" for name in size_order]
-            args += ["i64 0", "i64 1"]
-            f.line(f"call void @{function}({', '.join(args)})")
+            _call(f, functions[call.kernel], pointers, loaded, "0", "1")
     f.finish()
 
 
-def _emit_once(module: Module, target: Target, kernels: Sequence[Kernel]) -> dict[str, tuple[str, tuple[str, ...]]]:
+def _call(
+    f: Function, function: KernelFunction, pointers: Sequence[str], sizes: Mapping[str, str], part: str, parts: str
+) -> None:
+    name, size_order = function
+    args = [f"ptr {p}" for p in pointers] + [f"i64 {sizes[size]}" for size in size_order]
+    f.line(f"call void @{name}({', '.join([*args, f'i64 {part}', f'i64 {parts}'])})")
+
+
+def _emit_step(
+    module: Module, target: Target, plan: MemoryPlan, functions: Functions, sizes: Mapping[str, int], name: str
+) -> None:
+    """Write `void @name(ptr step, ptr team, i64 tid)`: what each thread does for one run of the program.
+
+    Thread 0 runs the kernels that are not shared. Each of several threads has private memory of its own.
+    """
+    params = [("ptr noalias readonly", "step"), ("ptr", "team"), ("i64", "tid")]
+    f = Function(module, name, params, attributes=target.function_attributes(), linkage="")
+    table, numbers, flags = (
+        f.load("ptr", f.gep("i64", "%step", str(n)), 8) for n in (Step.TABLE, Step.SIZES, Step.FLAGS)
+    )
+    each = f.load("i64", f.gep("i64", "%step", str(Step.PRIVATE_BYTES)), 8)
+    private = f.load("ptr", f.gep("i64", "%step", str(Step.PRIVATE)), 8)
+    private = f.gep("i8", private, f.mul("%tid", each))
+    threads = f.load("i64", f.gep("i64", "%team", str(Team.THREADS)), 8)
+    first, alone = f.binary("icmp eq", "i64", "%tid", "0"), f.binary("icmp eq", "i64", threads, "1")
+    with _subnormals_as_zero(f, target):
+        loaded = {size: f.load("i64", f.gep("i64", numbers, str(n)), 8) for size, n in sizes.items()}
+        for number, call in enumerate(plan.calls):
+            flag = f.load("i64", f.gep("i64", flags, str(number)), 8)
+            with f.when(f.binary("icmp uge", "i64", flag, str(Step.AFTER_BARRIER))):
+                f.line(f"call void @{BARRIER}(ptr %team)")
+            shared = f.cast("trunc", "i64", flag, "i1")
+            with f.when(f.binary("or", "i1", shared, first)):
+                pointers = [f.load("ptr", f.gep("ptr", table, str(place)), 8) for place in call.args]
+                pointers = [
+                    f.select("i1", alone, "ptr", p, private) if place in call.private else p
+                    for p, place in zip(pointers, call.args, strict=True)
+                ]
+                part = f.select("i1", shared, "i64", "%tid", "0")
+                parts = f.select("i1", shared, "i64", threads, "1")
+                _call(f, functions[call.kernel], pointers, loaded, part, parts)
+    f.finish()
+
+
+def _emit_once(module: Module, target: Target, kernels: Sequence[Kernel]) -> Functions:
     """Write the kernels; for each name the function to call and the sizes it takes."""
     written: dict[tuple[str, ...], str] = {}
-    functions: dict[str, tuple[str, tuple[str, ...]]] = {}
+    functions: Functions = {}
     for kernel in kernels:
         start, constants = len(module.functions), len(module.globals)
         emit_kernel(module, target, kernel)

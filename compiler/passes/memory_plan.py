@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kgraph.compiler.analysis.kernels import expressions, statements
+from kgraph.compiler.analysis.partition import work
 from kgraph.compiler.lower import LoweredCall
 from kgraph.ir.artifact import KernelCall, MemoryPlan, Place, Slot
 from kgraph.ir.dims import Dim, evaluate, symbols_of
@@ -174,7 +175,8 @@ class _Planner:
         reads = tuple(self.place_of[self.root[v]] for v in call.inputs)
         writes = tuple(self.place_of[self.root[v]] for v in call.outputs)
         private = tuple(block.place for block in scratch)
-        return KernelCall(call.kernel.name, (*reads, *writes, *private), reads, (*writes, *private))
+        args, written = (*reads, *writes, *private), (*writes, *private)
+        return KernelCall(call.kernel.name, args, reads, written, private, work(call.kernel))
 
 
 def memory_plan(graph: Graph, calls: Sequence[LoweredCall], states: int) -> MemoryPlan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
@@ -44,13 +44,20 @@ class Slot:
 class KernelCall:
     """One call of a kernel with the places (positions in the plan) that its buffers are bound to.
 
-    `reads` and `writes` are the positions of the places it reads and writes.
+    Attributes:
+        kernel: symbol.
+        args: places of its buffers, in order.
+        reads, writes: places it reads and writes, private memory among the latter.
+        private: places of its private memory.
+        work: rough cost in 1/16 cycles of a core if several threads can share it; 0 if it runs in one piece.
     """
 
     kernel: str
     args: tuple[int, ...]
     reads: tuple[int, ...]
     writes: tuple[int, ...]
+    private: tuple[int, ...] = ()
+    work: Dim = 0
 
 
 @dataclass(frozen=True)
@@ -71,16 +78,46 @@ class MemoryPlan:
             end += -(-max(slot.size(sizes), 1) // self.ALIGNMENT) * self.ALIGNMENT
         return offsets, end
 
+    def private_bytes(self, sizes: Mapping[str, int]) -> int:
+        """Bytes of private memory that each thread of a team needs: those of the most demanding kernel."""
+        places = {self.places[n] for call in self.calls for n in call.private}
+        most = max((evaluate(place.type.nbytes, sizes) for place in places), default=0)
+        return -(-most // self.ALIGNMENT) * self.ALIGNMENT
+
+
+class Step:
+    """Layout of the argument of an artifact's `step` entry point: an array of 64-bit fields.
+
+    TABLE and SIZES are those of the entry point. FLAGS holds a number for each call of the plan: bit 0 says that all
+    threads share it, bit 1 that they wait for each other before it. Thread n of several has PRIVATE_BYTES of private
+    memory for kernels from PRIVATE + n * PRIVATE_BYTES on.
+    """
+
+    TABLE, SIZES, FLAGS, PRIVATE, PRIVATE_BYTES, FIELDS = range(6)
+    SHARED, AFTER_BARRIER = 1, 2
+
+
+class Team:
+    """Layout of what the threads of a pool share: 64-bit fields; words that threads wait on have cache lines alone.
+
+    GENERATION counts the calls that were started, FINISHED the workers that are done with the last one; ARRIVED and
+    PHASE belong to the barrier, SLEEPERS counts the threads that sleep in the kernel.
+    """
+
+    THREADS, FUNCTION, ARGUMENT, SYSCALL, SPIN = range(5)
+    GENERATION, FINISHED, ARRIVED, PHASE, SLEEPERS = range(8, 48, 8)
+    FIELDS = 48
+
 
 class BatchRun:
     """Layout of the argument of an artifact's `batches` entry point: an array of 64-bit fields.
 
     The entry point runs COUNT batches of ROWS rows each, from row FIRST_ROW on: it writes the pointers of arguments
-    and results into the TABLE and calls the program with it and with SIZES. If ORDER is not null, row i of a batch
+    and results into the table of a STEP, and runs that. If ORDER is not null, row i of a batch
     is row ORDER[i] of the arguments. FIRST_BATCH is the number of the first batch, for the places of results.
     """
 
-    TABLE, SIZES, ORDER, FIRST_ROW, ROWS, COUNT, FIRST_BATCH, _FIELDS = range(8)
+    STEP, ORDER, FIRST_ROW, ROWS, COUNT, FIRST_BATCH, _FIELDS = range(7)
 
     @classmethod
     def argument(cls, number: int) -> int:
@@ -98,8 +135,10 @@ class Artifact:
     """A compiled program.
 
     The entry point is ``void entry(void **table, const int64_t *sizes)``: `table` holds one pointer per place of the
-    plan, `sizes` the symbolic sizes in the order of `size_names`. A second one, ``void batches(int64_t *run)``, takes
-    a `BatchRun`.
+    plan, `sizes` the symbolic sizes in the order of `size_names`. Two more are called by each thread of a team:
+    ``void step(int64_t *step, void *team, int64_t tid)`` with a `Step`, and ``void batches(int64_t *run, void *team,
+    int64_t tid)`` with a `BatchRun`. ``void worker(void *team, int64_t tid)`` is what threads run while they wait for
+    work, ``void dispatch(void *team, void *function, void *argument)`` has a team run one of the two.
 
     Attributes:
         name: what it is, for messages and dumps.
@@ -110,7 +149,8 @@ class Artifact:
         constants: arrays of the "constant" places.
         plan: places, slots and calls.
         entry: symbol of the entry point.
-        batches: symbol of the second entry point; empty if the arguments are not rows of batches.
+        step: symbol of the entry point for teams.
+        batches: symbol of the entry point that takes batches; empty if the arguments are not rows of batches.
         object_code: relocatable object file.
         target: triple and features it was made for.
         kernels: number of kernels after fusion.
@@ -124,7 +164,11 @@ class Artifact:
     constants: tuple[npt.NDArray[Any], ...]
     plan: MemoryPlan
     entry: str
+    step: str
     batches: str
     object_code: bytes
     target: str
     kernels: int
+
+    WORKER: ClassVar[str] = "kgraph_worker"
+    DISPATCH: ClassVar[str] = "kgraph_dispatch"
