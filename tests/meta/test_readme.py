@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from source_tree import ROOT
 
+from kgraph.utils import clear_session
+
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = (
     "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/kgraph demo",
@@ -45,6 +47,7 @@ def run_code_blocks(text: str, name: str) -> list[str]:
 @pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_readme_code_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    clear_session()  # layer names count from the start, as in a new process
     faults = run_code_blocks(path.read_text("utf-8"), str(path))
     assert not faults, "\n".join(faults)
 
