@@ -36,6 +36,8 @@ def as_array(value: Any, name: str) -> Array:
     if array.dtype.kind == "O":
         numbers = _numbers_of(array)
         if numbers is None:
+            if array.size and all(isinstance(item, (str, bytes)) for item in array.flat):
+                raise DataError(f"{name}: string data; encode it as numbers first")
             raise DataError(_ragged(value, name))
         array = numbers
     if array.dtype.kind not in "fiub":
@@ -53,6 +55,8 @@ def _numbers_of(array: Array) -> Array | None:
 
 
 def _ragged(value: Any, name: str) -> str:
+    if not isinstance(value, (list, tuple, np.ndarray)) or not np.ndim(np.asarray(value, object)):
+        return f"{name}: expected numbers, received an object of type {type(value).__name__}"
     lengths = [len(row) if hasattr(row, "__len__") else None for row in value]
     other = next((n for n, length in enumerate(lengths) if length != lengths[0]), None)
     if other is not None:
@@ -106,9 +110,25 @@ def prepare(array: Array, type_: TensorType, name: str) -> Array:
     if not fits:
         raise ShapeError(name, expected=shape_text(type_), received=str(array.shape), fix=_hint(array, type_))
     dtype = type_.dtype.to_numpy()
-    if array.dtype.kind == "f" and type_.dtype.is_integer and not np.array_equal(array, np.trunc(array)):
-        raise DTypeError(name, expected=f"whole numbers, for {dtype}", received=f"{array.dtype} with fractions")
+    if type_.dtype.is_integer:
+        _check_whole(array, dtype, name)
     return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _check_whole(array: Array, dtype: np.dtype[Any], name: str) -> None:
+    """DTypeError unless the integer type `dtype` can hold every number of `array`."""
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise DTypeError(name, expected=f"whole numbers, for {dtype}", received=f"{array.dtype} with NaN or Inf")
+        if not np.array_equal(array, np.trunc(array)):
+            raise DTypeError(name, expected=f"whole numbers, for {dtype}", received=f"{array.dtype} with fractions")
+    if array.dtype.kind == "b" or dtype.kind == "b" or np.can_cast(array.dtype, dtype) or not array.size:
+        return
+    limits = np.iinfo(dtype)
+    least, most = array.min(), array.max()
+    if least < limits.min or most > limits.max:
+        expected = f"numbers that {dtype} can hold"
+        raise DataError(name, expected=expected, received=str(most if most > limits.max else least))
 
 
 def _hint(array: Array, type_: TensorType) -> str:
@@ -208,7 +228,7 @@ def check_batch_size(batch_size: Any) -> int:
 
 def split_at(rows: int, validation_split: float) -> int:
     """Where the last share of the rows starts, which is kept for validation."""
-    if not 0 < validation_split < 1:
+    if not isinstance(validation_split, (int, float)) or not 0 < validation_split < 1:
         raise ArgumentError("validation_split", expected="a number between 0 and 1", received=repr(validation_split))
     at = math.floor(rows * (1.0 - validation_split))
     if at in (0, rows):

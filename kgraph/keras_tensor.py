@@ -11,7 +11,7 @@ import numpy as np
 from kgraph.errors import GraphError, StateError
 from kgraph.ir.dims import Dim, symbol
 from kgraph.ir.dtypes import dtype_of
-from kgraph.ir.opdef import current_emitter, emitting
+from kgraph.ir.opdef import current_emitter, emitting, is_tracing
 from kgraph.ir.operators import Operators
 from kgraph.ir.types import TensorType, keras_shape
 from kgraph.naming import auto_name
@@ -194,10 +194,7 @@ def symbolic_tensors(structure: Any) -> list[KerasTensor]:
 
 def active_trace() -> Trace | None:
     """The program being traced; None outside tracing."""
-    try:
-        emitter = current_emitter()
-    except GraphError:
-        return None
+    emitter = current_emitter() if is_tracing() else None
     return emitter if isinstance(emitter, Trace) else None
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from kgraph.errors import ShapeError
 from kgraph.ir.dtypes import DType, dtype_of
+from kgraph.ir.opdef import is_tracing
 from kgraph.ir.operators import Operators
 from kgraph.ir.types import TensorType
 
@@ -61,6 +62,27 @@ class Variable(Operators):
     def ir_dtype(self) -> DType:
         """Element type in the IR."""
         return dtype_of(self._array.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._array.ndim
+
+    @property
+    def value(self) -> npt.NDArray[Any]:
+        """A copy of the value."""
+        return self._array.copy()
+
+    def __float__(self) -> float:
+        return float(self._array)
+
+    def __int__(self) -> int:
+        return int(self._array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if is_tracing():
+            super().__array__()  # raises an error: an array would be a constant of the program
+        return np.array(self._array, dtype)
 
     def numpy(self) -> npt.NDArray[Any]:
         """A copy of the value."""

@@ -50,6 +50,11 @@ def current_emitter() -> Emitter:
     return emitter
 
 
+def is_tracing() -> bool:
+    """Whether a builder is in force."""
+    return _emitter.get() is not None
+
+
 @contextmanager
 def emitting(emitter: Emitter) -> Iterator[None]:
     """Make `emitter` the builder in force inside the block."""

@@ -28,7 +28,11 @@ def cast(value: Any, dtype: DType) -> Any:
 
 
 def lift(value: Any, like: DType | None = None) -> Any:
-    """A tensor for `value`: itself, or a constant. A Python number takes the element type `like`, as in NumPy 2."""
+    """A tensor for `value`: itself, or a constant.
+
+    A Python number takes the element type `like`, as in NumPy 2. So does an array of floats if `like` is a float type:
+    NumPy makes float64 of everything, and a model should not become slower by a constant.
+    """
     emitter = current_emitter()
     if isinstance(value, Operators):
         return value
@@ -36,7 +40,8 @@ def lift(value: Any, like: DType | None = None) -> Any:
         if isinstance(value, float) and not like.is_float:
             like = dtype_of("float32")
         return emitter.constant(value, like)
-    return emitter.constant(np.asarray(value))
+    array = np.asarray(value)
+    return emitter.constant(array, like if like is not None and like.is_float and array.dtype.kind == "f" else None)
 
 
 def match(*values: Any, dtype: DType | None = None) -> list[Any]:
@@ -61,6 +66,8 @@ def binary(op: str, a: Any, b: Any) -> Any:
 
 class Operators:
     """Python operators of symbolic tensors. Comparisons give bool tensors; `==` stays identity."""
+
+    __array_priority__ = 1000  # NumPy's numbers and arrays on the left leave the operation to this class
 
     def __add__(self, other: Any) -> Any:
         return binary("add", self, other)

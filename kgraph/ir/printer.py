@@ -11,7 +11,7 @@ from kgraph.errors import DTypeError, GraphError
 from kgraph.ir.dims import DimExpr
 from kgraph.ir.dtypes import DType, dtype_of
 from kgraph.ir.graph import Graph, Node, Value
-from kgraph.ir.lexer import VALUE_NAME, heading, quoted, title
+from kgraph.ir.lexer import MAX_NAME, VALUE_NAME, heading, quoted, title
 from kgraph.ir.location import UNKNOWN, Location
 from kgraph.ir.loop_printer import kernel_to_text
 from kgraph.ir.opdef import Array
@@ -74,7 +74,7 @@ def _names(graph: Graph) -> dict[Value, str]:
     names: dict[Value, str] = {}
     number = 0
     for value in values:
-        if used[value.name] == 1 and VALUE_NAME.fullmatch(value.name):
+        if used[value.name] == 1 and len(value.name) < MAX_NAME and VALUE_NAME.fullmatch(value.name):
             names[value] = f"%{value.name}"
         elif value not in names:
             names[value] = f"%{number}"

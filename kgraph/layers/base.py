@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -29,6 +30,9 @@ from kgraph.variable import Variable
 
 # Arguments of every layer's constructor that older Keras code uses to give the input's shape.
 _SHAPE_ARGUMENTS = ("input_shape", "input_dim", "batch_input_shape", "batch_size")
+
+# The address space of a process on today's machines: more cannot be meant.
+MAX_WEIGHT_BYTES = 1 << 47
 
 
 def _building(build: Callable[..., None]) -> Callable[..., None]:
@@ -136,6 +140,10 @@ class Layer(Operation):
         """
         element = dtype_of(dtype or self.dtype)
         sizes = tuple(int(size) for size in shape or ())
+        nbytes = math.prod(sizes) * element.itemsize
+        if nbytes > MAX_WEIGHT_BYTES:
+            what = f"{self.label}: weight '{name}' of shape {sizes} needs {nbytes:.2g} bytes"
+            raise ShapeError(what, expected=f"at most {MAX_WEIGHT_BYTES:.2g}")
         make = get_initializer(initializer or ("glorot_uniform" if element.is_float else "zeros"))
         value = as_array(np.asarray(make(sizes, dtype=element.numpy)), f"{self.label}: initial value of '{name}'")
         if value.shape != sizes:
@@ -217,17 +225,20 @@ class Layer(Operation):
         """Copies of all weights, in the order of `weights`."""
         return [v.numpy() for v in self.weights]
 
-    def set_weights(self, weights: list[Any]) -> None:
+    def set_weights(self, weights: Any) -> None:
         """Set all weights, in the order of `weights`; nothing changes if one does not fit."""
         variables = self.weights
+        if not isinstance(weights, (list, tuple)):
+            received = type(weights).__name__
+            raise DTypeError(f"{self.label}.set_weights", expected="a list of arrays", received=received)
         if len(weights) != len(variables):
             expected, received = f"{len(variables)} arrays", f"{len(weights)}"
             raise ArgumentError(f"{self.label}.set_weights", expected=expected, received=received)
-        arrays = [np.asarray(w) for w in weights]
-        for variable, array in zip(variables, arrays):
+        paths = [f"{self.label}.set_weights: '{variable.path}'" for variable in variables]
+        arrays = [as_array(weight, path) for weight, path in zip(weights, paths)]
+        for variable, array, path in zip(variables, arrays, paths):
             if variable.shape != array.shape:
-                what = f"{self.label}.set_weights: '{variable.path}'"
-                raise ShapeError(what, expected=str(variable.shape), received=str(array.shape))
+                raise ShapeError(path, expected=str(variable.shape), received=str(array.shape))
         for variable, array in zip(variables, arrays):
             variable.assign(array)
 

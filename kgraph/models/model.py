@@ -124,9 +124,12 @@ class Model(Trainer, Layer):
         return map_structure(lambda t: t.shape, self.output)
 
     def input_specs(self) -> list[tuple[str, TensorType]]:
-        """Name and type of each input, flat; the batch size is symbolic."""
+        """Name (the key in a dict of inputs) and type of each input, flat; the batch size is symbolic."""
         if self.graph is not None:
-            return [(tensor.name, tensor.type) for tensor in self.graph.flat_inputs]
+            given, tensors = self.graph.inputs, self.graph.flat_inputs
+            flat_dict = isinstance(given, dict) and len(given) == len(tensors)
+            names = sorted(given) if flat_dict else [tensor.name for tensor in tensors]
+            return [(name, tensor.type) for name, tensor in zip(names, tensors)]
         types = self._types()[0]
         return list(zip(_names(types, "input"), flatten(types)))
 

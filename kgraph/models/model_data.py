@@ -90,6 +90,10 @@ def training_data(
     names = argument_names([name for name, _ in model.input_specs()], "x")
     named = list(zip(names, inputs, strict=True))
     given = named_arrays(y, [t.name for t in targets], "y")
+    several = isinstance(sample_weight, (list, tuple)) and any(isinstance(part, np.ndarray) for part in sample_weight)
+    if isinstance(sample_weight, dict) or several:
+        received = f"a {type(sample_weight).__name__}"
+        raise DataError(f"{call}: sample_weight", expected="one array, for all outputs", received=received)
     weights = [] if sample_weight is None else [("sample_weight", as_array(sample_weight, "sample_weight"))]
     rows = check_rows(call, [named, given, weights])
     labels, y_types = [], []

@@ -240,3 +240,28 @@ def test_cotangents_that_do_not_fit():
     raises(lambda: kgraph.vjp(model, np.ones((2, 4)), []), "expected 1 arrays, received 0")
     raises(lambda: kgraph.vjp(model, np.ones((2, 4)), np.ones((2, 2))), re.escape("(2, 2)"))
     assert_usable(model)
+
+
+@pytest.mark.parametrize(("features", "units"), ((2**40, 2**40), (10, 2**62), (10, 2**70)))
+def test_weights_that_no_machine_can_hold(features: int, units: int):
+    model = Sequential([Input((features,))])
+    raises(lambda: model.add(Dense(units, name="d")), r"layer 'd' \(Dense\): weight 'kernel' of shape .* needs .* byt")
+    model = Sequential([Input((4,))])
+    model.add(Dense(3))
+    assert_usable(model)
+
+
+@pytest.mark.parametrize(("first", "words"), (
+    (np.full((4, 3), "a"), "expected numbers, received an array of strings"),
+    ([[1], [1, 2]], "received rows of different lengths"),
+    (np.ones((3, 4)), r"expected \(4, 3\), received \(3, 4\)"),
+    (None, "received an array of Python objects"),
+))  # fmt: skip
+def test_what_is_no_weight_changes_nothing(first: object, words: str):
+    model = Sequential([Input((4,)), Dense(3, name="d")])
+    before = model.get_weights()
+    raises(lambda: model.set_weights([first, before[1] + 1]), f"model 'sequential'.set_weights: '.*kernel': .*{words}")
+    raises(lambda: model.set_weights(None), "expected a list of arrays, received NoneType")
+    for a, b in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    assert_usable(model)

@@ -344,3 +344,15 @@ def test_vjp_of_integer_inputs_and_lazy_models():
     _, (dx,), weights = kgraph.vjp(Cast(), np.ones((2, 3), "int32"), [np.ones((2, 1))])
     assert dx is None
     np.testing.assert_array_equal(weights[0], np.full((3, 1), 2.0))
+
+
+def test_keys_of_inputs_need_not_be_the_names_of_the_tensors(rng):
+    a, b = kgraph.Input((2,)), kgraph.Input((3,))
+    model = kgraph.Model({"right": b, "left": a}, Concatenate()([a, b]))
+    x = {"left": rng.normal(size=(4, 2)).astype("float32"), "right": rng.normal(size=(4, 3)).astype("float32")}
+    wanted = np.concatenate([x["left"], x["right"]], 1)
+    assert [name for name, _ in model.input_specs()] == ["left", "right"]
+    np.testing.assert_array_equal(model(x), wanted)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), wanted)
+    model.compile("sgd", "mse")
+    assert model.evaluate(x, wanted, verbose=0) == 0

@@ -120,6 +120,12 @@ def test_hints_that_are_not_unique_or_not_legal_become_numbers():
     assert [v.name for v in back.inputs] == ["", "", "", "", "", "größe", "ok", "", ""]
 
 
+def test_hints_too_long_to_be_read_become_numbers():
+    text = to_text(Graph("g", tuple(Value(TensorType(f32), "x" * length) for length in (255, 256, 1000)), (), ()))
+    assert [len(name) for name in re.findall(r"(%\S+): f32", text)] == [256, 2, 2]
+    assert to_text(parse(text, OPS)) == text
+
+
 def test_the_text_does_not_depend_on_how_attributes_were_ordered():
     x = Value(TensorType(f32, (2,)))
     shuffled = [
