@@ -13,7 +13,8 @@ def llvm() -> ModuleType:
 
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
-    return binding
+    module: ModuleType = binding
+    return module
 
 
 def versions() -> str:

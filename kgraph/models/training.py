@@ -12,7 +12,9 @@ from kgraph.data import check_batch_size, split_at, warn_user
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, DataError, StateError
 from kgraph.ir.types import TensorType
+from kgraph.keras_tensor import BATCH
 from kgraph.models.comparison import Comparison, compare_program
+from kgraph.models.memory import MemoryReport, memory_report
 from kgraph.models.model_data import Data, input_arrays, training_data
 from kgraph.models.training_programs import Target, TrainingSetup, predict_program
 from kgraph.optimizers import Optimizer
@@ -252,6 +254,25 @@ class Trainer:
     def training_program(self) -> CompiledProgram:
         """The program of one training step, for labels of the type that the losses expect."""
         return self._usual_program("train")
+
+    def memory_report(self, batch_size: int = 32, **sizes: int) -> MemoryReport:
+        """Bytes that the model's programs need; compiles them, allocates nothing. Print it for a table.
+
+        Args:
+            batch_size: >= 1.
+            sizes: values of other symbolic sizes, if the model has any.
+
+        Returns:
+            MemoryReport: weights, optimizer slots, and for predict, evaluate and train the working memory with its
+            largest buffers. A model that is not compiled has only predict.
+        """
+        batch_size = check_batch_size(batch_size)
+        programs = {"predict": self._predict_program()}
+        if self._setup is not None:
+            programs |= {kind: self._usual_program(kind) for kind in PROGRAMS[1:]}
+        optimizer = self._setup.optimizer.variables if self._setup is not None else []
+        sizes = {**sizes, str(BATCH): batch_size}
+        return memory_report(programs, batch_size, sizes, self._model.weights, optimizer)
 
     def compare(self, x: Any, y: Any = None) -> Comparison:
         """Run interpreter and native code on the same state and compare all results.

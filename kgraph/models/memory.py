@@ -1,0 +1,177 @@
+"""The report of `Model.memory_report`: what every program of a model needs, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kgraph.engine import CompiledProgram
+from kgraph.errors import ArgumentError
+from kgraph.ir.dims import evaluate
+from kgraph.ir.graph import Graph, Node
+from kgraph.ir.opdef import Alias
+from kgraph.ir.types import TensorType
+from kgraph.variable import Variable
+
+LARGEST = 5  # buffers that are listed for each program
+
+
+@dataclass(frozen=True)
+class BufferMemory:
+    """One piece of the working memory.
+
+    Attributes:
+        kind: "result", or "private": memory that a kernel needs while it runs, such as packed matrices.
+        layer: path of the layer it comes from; empty for what no layer made, such as the loss.
+        kernel: the native kernel that writes it.
+        dtype, shape: of its elements.
+        nbytes: its size.
+    """
+
+    kind: str
+    layer: str
+    kernel: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class ProgramMemory:
+    """Bytes that one program needs.
+
+    Attributes:
+        name: "predict", "evaluate" or "train".
+        arena: working memory, allocated once for each batch size: intermediate results, and private memory of every
+            thread.
+        inputs, outputs: arguments and results of one run.
+        constants: tables.
+        states: variables that the program reads or updates, shared by all programs.
+        code: object code.
+        largest: the largest pieces of the working memory, largest first; of private memory only the largest, as one
+            kernel runs after another. Pieces that are not needed at the same time share bytes.
+    """
+
+    name: str
+    arena: int
+    inputs: int
+    outputs: int
+    constants: int
+    states: int
+    code: int
+    largest: tuple[BufferMemory, ...]
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """Bytes that a model needs; `print` it for a table.
+
+    Attributes:
+        batch_size: rows of one batch.
+        parameters: weights of the layers.
+        optimizer: slots and counters of the optimizer.
+        other: running values of losses and metrics, random state.
+        programs: predict; for a compiled model also evaluate and train.
+    """
+
+    batch_size: int
+    parameters: int
+    optimizer: int
+    other: int
+    programs: tuple[ProgramMemory, ...]
+
+    def __getitem__(self, name: str) -> ProgramMemory:
+        """The program of this name."""
+        for program in self.programs:
+            if program.name == name:
+                return program
+        known = ", ".join(program.name for program in self.programs)
+        raise ArgumentError("memory report", expected=f"one of {known}", received=repr(name))
+
+    def __str__(self) -> str:
+        lines = [f"Memory in bytes, batches of {self.batch_size}"]
+        for name, value in (("parameters", self.parameters), ("optimizer", self.optimizer), ("other", self.other)):
+            lines.append(f"  {name:<12}{value:>14,}")
+        lines.append(f"  {'program':<12}{'arena':>14}{'inputs':>14}{'outputs':>14}{'constants':>14}{'code':>14}")
+        for p in self.programs:
+            cells = "".join(f"{n:>14,}" for n in (p.arena, p.inputs, p.outputs, p.constants, p.code))
+            lines.append(f"  {p.name:<12}{cells}")
+        for p in self.programs:
+            lines.append(f"  largest buffers of {p.name}")
+            lines += [
+                f"    {b.nbytes:>14,}  {b.layer or '-'}  {b.kernel}  {b.kind} {b.dtype} {b.shape}" for b in p.largest
+            ] or ["    none"]
+        return "\n".join(lines)
+
+
+def memory_report(
+    programs: Mapping[str, CompiledProgram], batch_size: int, sizes: Mapping[str, int],
+    weights: Sequence[Variable], optimizer: Sequence[Variable],
+) -> MemoryReport:  # fmt: skip
+    """Report what `programs` need; compiles those that are not yet compiled, and allocates nothing.
+
+    Args:
+        programs: by name.
+        batch_size: rows of one batch.
+        sizes: values of all symbolic sizes, that of the batch among them.
+        weights: the model's.
+        optimizer: its variables.
+    """
+    states = dict.fromkeys(v for program in programs.values() for v in program.program.variables)
+    other = [v for v in states if v not in {*weights, *optimizer}]
+    reports = tuple(_program_memory(name, program, sizes) for name, program in programs.items())
+    return MemoryReport(batch_size, _total(weights), _total(optimizer), _total(other), reports)
+
+
+def _program_memory(name: str, program: CompiledProgram, sizes: Mapping[str, int]) -> ProgramMemory:
+    artifact = program.native.artifact
+    missing = [size for size in artifact.size_names if size not in sizes]
+    if missing:
+        raise ArgumentError("memory_report", expected=f"values of the sizes {', '.join(missing)}", received="none",
+                            fix=f"Use memory_report(batch_size, {missing[0]}=...)")  # fmt: skip
+    known = {size: sizes[size] for size in artifact.size_names}
+    arguments = artifact.inputs[: len(artifact.inputs) - artifact.states]
+    return ProgramMemory(
+        name,
+        program.executable.arena_bytes(tuple(known.values())),
+        _bytes_of(arguments, known),
+        _bytes_of(artifact.outputs, known),
+        sum(constant.nbytes for constant in artifact.constants),
+        _total(program.program.variables),
+        len(artifact.object_code),
+        tuple(_largest(program, known)),
+    )
+
+
+def _largest(program: CompiledProgram, sizes: Mapping[str, int]) -> list[BufferMemory]:
+    plan, fused = program.native.artifact.plan, program.native.fused
+    computing = [n for n in fused.nodes if n.op.name != "constant" and not isinstance(n.op.lower, Alias)]
+    found = []
+    for call, node in zip(plan.calls, computing, strict=True):
+        layers = _layers(node)
+        for number, layer in zip(call.writes, [*layers, *layers[:1] * len(call.private)], strict=True):
+            place = plan.places[number]
+            if place.kind == "slot":
+                kind = "private" if number in call.private else "result"
+                shape, nbytes = place.type.concrete(sizes), evaluate(place.type.nbytes, sizes)
+                found.append(BufferMemory(kind, layer, call.kernel, place.type.dtype.name, shape, nbytes))
+    found.sort(key=lambda buffer: -buffer.nbytes)
+    private = [buffer for buffer in found if buffer.kind == "private"]
+    return [buffer for buffer in found if buffer not in private[1:]][:LARGEST]
+
+
+def _layers(node: Node) -> list[str]:
+    """The layer that each result of a kernel comes from."""
+    body = node.attrs["body"] if node.op.name == "fusion" else None
+    if not isinstance(body, Graph):
+        return [node.loc.layer for _ in node.outputs]
+    made_by = body.producers()
+    return [made_by[value].loc.layer for value in body.outputs]
+
+
+def _bytes_of(types: Iterable[TensorType], sizes: Mapping[str, int]) -> int:
+    return sum(evaluate(type_.nbytes, sizes) for type_ in types)
+
+
+def _total(variables: Iterable[Variable]) -> int:
+    return sum(variable.array.nbytes for variable in variables)
