@@ -12,6 +12,7 @@ from kgraph.compiler.passes.erase_stop_gradient import erase_stop_gradient
 from kgraph.compiler.passes.fold import fold
 from kgraph.compiler.passes.fuse import fuse
 from kgraph.compiler.passes.shape_inference import shape_inference
+from kgraph.compiler.passes.shrink import shrink
 from kgraph.compiler.passes.simplify import simplify
 from kgraph.compiler.passes.stabilize import stabilize
 from kgraph.ir.graph import Graph
@@ -22,6 +23,7 @@ Pass: TypeAlias = "Callable[[Graph], Graph]"
 # What the interpreter and native code both need: afterwards every node can run.
 EXPAND: tuple[Pass, ...] = (
     stabilize,  # before autodiff: the stable losses bring their own gradients
+    shrink,  # before autodiff: then the gradients are smaller, too
     autodiff,
     erase_stop_gradient,
     dce,
@@ -39,4 +41,6 @@ OPTIMIZE: tuple[Pass, ...] = (
 )
 
 # Every pass that may be asked for by name.
-PASSES: tuple[Pass, ...] = (autodiff, cse, dce, erase_stop_gradient, fold, fuse, shape_inference, simplify, stabilize)
+PASSES: tuple[Pass, ...] = (
+    autodiff, cse, dce, erase_stop_gradient, fold, fuse, shape_inference, shrink, simplify, stabilize,
+)  # fmt: skip
