@@ -41,9 +41,9 @@ def emit_program(
     functions = _emit_once(module, target, kernels)
     wanted = {name for kernel in kernels for name in kernel.sizes}
     sizes = {name: n for n, name in enumerate(size_names) if name in wanted}
-    _emit_entry(module, target, plan, functions, sizes, entry)
     emit_pool(module, target)
     _emit_step(module, target, plan, functions, sizes, step_of(entry))
+    _emit_entry(module, target, len(plan.calls), entry)
 
 
 def step_of(entry: str) -> str:
@@ -51,21 +51,19 @@ def step_of(entry: str) -> str:
     return f"{entry}.step"
 
 
-def _emit_entry(
-    module: Module, target: Target, plan: MemoryPlan, functions: Functions, sizes: Mapping[str, int], entry: str
-) -> None:
-    f = Function(
-        module,
-        entry,
-        [("ptr noalias readonly", "table"), ("ptr noalias readonly", "sizes")],
-        attributes=target.function_attributes(),
-        linkage="",
-    )
-    with _subnormals_as_zero(f, target):
-        loaded = {name: f.load("i64", f.gep("i64", "%sizes", str(n)), 8) for name, n in sizes.items()}
-        for call in plan.calls:
-            pointers = [f.load("ptr", f.gep("ptr", "%table", str(place)), 8) for place in call.args]
-            _call(f, functions[call.kernel], pointers, loaded, "0", "1")
+def _emit_entry(module: Module, target: Target, calls: int, entry: str) -> None:
+    """Write the entry point for one thread: the step of a team of one, in which nothing is shared."""
+    params = [("ptr noalias readonly", "table"), ("ptr noalias readonly", "sizes")]
+    f = Function(module, entry, params, attributes=target.function_attributes(), linkage="")
+    rest = f"[{Team.FIELDS - 1} x i64]"
+    module.globals.append(f"@{entry}.team = internal constant {{ i64, {rest} }} {{ i64 1, {rest} zeroinitializer }}")
+    module.globals.append(f"@{entry}.flags = internal constant [{max(calls, 1)} x i64] zeroinitializer")
+    step = f.assign(f"alloca [{Step.FIELDS} x i64], align 8")
+    fields = {Step.TABLE: "%table", Step.SIZES: "%sizes", Step.FLAGS: f"@{entry}.flags", Step.PRIVATE: "null"}
+    for field, value in fields.items():
+        f.store("ptr", value, f.gep("i64", step, str(field)), 8)
+    f.store("i64", "0", f.gep("i64", step, str(Step.PRIVATE_BYTES)), 8)
+    f.line(f"call void @{step_of(entry)}(ptr {step}, ptr @{entry}.team, i64 0)")
     f.finish()
 
 
