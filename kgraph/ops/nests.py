@@ -15,7 +15,7 @@ from kgraph.ir.scalar import Local, const
 Index: TypeAlias = "tuple[Dim, ...]"
 # Numbers that one accumulator adds up before it is added to the whole: the error of a float sum grows with both
 # counts instead of their product. A vector loop has its lanes' accumulators besides.
-_BLOCK, _VECTOR_BLOCK = 64, 1024
+_BLOCK, _VECTOR_BLOCK = 256, 1024
 
 
 class Each(Protocol):
@@ -103,7 +103,7 @@ def _cut(sizes: Sequence[Dim], vectors: bool) -> tuple[int, int] | None:
     """Which of the reduced loops is cut into blocks of how many rounds; None if all of them are one short sum.
 
     >>> _cut([64, 32, 32], False), _cut([symbol("batch")], False), _cut([8, 8], False)
-    ((1, 2), (0, 64), None)
+    ((0, 1), (0, 256), None)
     """
     rounds = 1
     for place in reversed(range(len(sizes))):
