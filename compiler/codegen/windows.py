@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from kgraph.compiler.analysis.kernels import expressions
@@ -19,6 +21,9 @@ from kgraph.compiler.loops.rewriting import Rewriter
 from kgraph.ir.dims import Dim, product, substitute, symbol, symbols_of
 from kgraph.ir.loops import Contract, Ranges, Stmt, Window
 from kgraph.ir.scalar import IndexValue
+
+# Vectors of a line up to which it is copied by code without loops.
+_STRAIGHT = 40
 
 GATHER_PARAMS = [
     ("ptr noalias", "src"), ("ptr noalias", "dst"), ("i64", "ld"), ("i64", "line"), ("i64", "lines"),
@@ -231,10 +236,72 @@ class _Gather(_Writer):
             scope = self.outer.inside(digits)
             out = f.gep(self.t.element, "%dst", f.mul(loop.index, "%ld"))
             self.dim(scope, at_zero(line.flat, line.cells))  # what all pieces share
-            with self.pieces(line.pieces, line.run, "%cell", "%cells") as piece:
-                self._piece(scope, piece, out)
+            whole = self._whole_line(scope, out)
+            with f.when(f.binary("xor", "i1", whole, "true")) if whole else nullcontext():
+                within = scope.inside()
+                with self.pieces(line.pieces, line.run, "%cell", "%cells") as piece:
+                    self._piece(within, piece, out)
             loop.next = self.following(loop.carried, extents)
         f.finish()
+
+    def _whole_line(self, scope: Scope, out: str) -> str | None:
+        """Write straight code for a short line of which all cells are wanted and inside the buffer.
+
+        The result is the register that tells whether that is so; None if lines are too long for such code.
+        """
+        f, line, lanes = self.f, self.line, self.t.lanes
+        counts = [extent for _, extent in line.pieces if isinstance(extent, int)]
+        if not isinstance(line.run, int) or len(counts) < len(line.pieces):
+            return None
+        if math.prod(counts) * -(-line.run // lanes) > _STRAIGHT:
+            return None
+        total = str(math.prod(counts) * line.run)
+        first = f.binary("icmp eq", "i64", "%cell", "0")
+        whole = f.binary("and", "i1", first, f.binary("icmp eq", "i64", "%cells", total))
+        for dim in self._margins():
+            whole = f.binary("and", "i1", whole, f.binary("icmp sge", "i64", self.dim(scope, dim), "0"))
+        run = line.cells[len(line.pieces) :]
+        with f.when(whole):
+            inner = scope.inside()
+            for number, digits in enumerate(itertools.product(*map(range, counts))):
+                place = {var: digit for (var, _), digit in zip(line.pieces, digits, strict=True)}
+                base = self.dim(inner, substitute(at_zero(line.flat, run), place))
+                self._copy_run(self._at("%src", base), self._at(out, str(number * line.run)), line.run)
+        return whole
+
+    def _margins(self) -> list[Dim]:
+        """Polynomials of a line that are at least 0 where all its cells lie inside the buffer."""
+        line = self.line
+        found: list[Dim] = []
+        spans = [(coordinate, size, 1) for coordinate, size in line.checks]
+        if line.clip is not None:
+            coordinate, size, unit = line.clip
+            assert isinstance(line.run, int)
+            assert isinstance(unit, int)
+            spans.append((coordinate, size, line.run // unit))
+        for coordinate, size, length in spans:
+            first, last = dict[str, Dim](), dict[str, Dim]()
+            for (var, extent), step in zip(line.pieces, steps(coordinate, line.pieces), strict=True):
+                rising = isinstance(step, int) and step >= 0
+                first[var], last[var] = (0, extent - 1) if rising else (extent - 1, 0)
+            found += [substitute(coordinate, first), size - length - substitute(coordinate, last)]
+        return found
+
+    def _copy_run(self, source: str, to: str, count: int) -> None:
+        """Copy a number of elements that is known; up to a vector more is written."""
+        f, t = self.f, self.t
+        rest = count % t.lanes
+        for at in range(0, count - rest, t.lanes):
+            value = f.load(t.vector, self._at(source, str(at)), t.bytes)
+            f.store(t.vector, value, self._at(to, str(at)), t.bytes)
+        if rest and self.target.masked:
+            mask = "<" + ", ".join(f"i1 {int(lane < rest)}" for lane in range(t.lanes)) + ">"
+            value = f.masked_load(t.vector, self._at(source, str(count - rest)), t.bytes, mask)
+            f.store(t.vector, value, self._at(to, str(count - rest)), t.bytes)
+        elif rest:
+            for at in range(count - rest, count):
+                value = f.load(t.element, self._at(source, str(at)), t.bytes)
+                f.store(t.element, value, self._at(to, str(at)), t.bytes)
 
     def _piece(self, scope: Scope, piece: _Piece, out: str) -> None:
         """One run: zeros, what is inside the buffer, zeros."""
