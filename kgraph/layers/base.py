@@ -75,6 +75,8 @@ class Layer(Operation):
     layer's `call` becomes part of the program.
     """
 
+    _last_change = object()  # another one after every change of a public attribute of any layer
+
     # Variables under these attributes are state of the layer, not weights.
     not_weights = frozenset({"_random_state", "_trainable_variables", "_non_trainable_variables"})
 
@@ -349,13 +351,17 @@ class Layer(Operation):
         return self._random_state
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_"):
+        if not name.startswith("_") and name != "stop_training":
             # Programs made before the change no longer hold.
             self.__dict__["_version"] = self.__dict__.get("_version", 0) + 1
+            Layer._last_change = object()
         super().__setattr__(name, value)
 
     def _version_of_all(self) -> int:
-        return sum(layer.__dict__.get("_version", 0) for layer in self.all_layers())
+        known: _Version | None = self.__dict__.get("_known_version")
+        if known is None or not known.holds(Layer._last_change):
+            known = self.__dict__["_known_version"] = _Version(Layer._last_change, self.all_layers())
+        return known.number
 
     # --- shapes and configuration --------------------------------------------------------------------------------
 
@@ -380,6 +386,20 @@ class Layer(Operation):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+class _Version:
+    """A number that changes with a layer or one below it. To find it takes longer than to run a small model."""
+
+    def __init__(self, change: object, layers: list[Layer]) -> None:
+        self.number = sum(layer.__dict__.get("_version", 0) for layer in layers)
+        held = (value for layer in layers for value in layer.__dict__.values() if isinstance(value, (list, dict)))
+        self._sizes = [(container, len(container)) for container in held]
+        self._change = change
+
+    def holds(self, last_change: object) -> bool:
+        """Whether no layer has changed since, and no list or dict of these layers has grown."""
+        return last_change is self._change and all(len(container) == size for container, size in self._sizes)
 
 
 def map_shapes(function: Callable[[tuple[int | None, ...]], Any], shapes: Any) -> Any:
