@@ -64,8 +64,13 @@ def gathered_layout(t: Tiling) -> GatheredLayout:
     """The places of packed B, collected A, collected lines of A and, last, the partial sums."""
     b = _round_up(t.rows * t.width, 64)
     a = b + _round_up(t.b_block, 64)
-    lines = a + _round_up(t.a_block + (t.rows + 1) * (t.depth + 64), 64)
+    lines = a + _round_up(t.a_block + (t.rows + 1) * (_long_depth(t) + 64), 64)
     return GatheredLayout(b, a, lines, lines + _GATHERED_LINES * _line(t, _GATHERED_ROWS) + 64)
+
+
+def _long_depth(t: Tiling) -> int:
+    """k of a pass over collected rows: 3 x 3 taps of 128 channels need one pass only."""
+    return t.depth * 3 // 2
 
 
 def _line(t: Tiling, cells: int) -> int:
@@ -397,7 +402,7 @@ class _Gathered(_Blocked):
 
     def _sizes(self) -> None:
         f, t = self.f, self.t
-        depth = self._pick(self.transpose_a, str(_GATHERED_DEPTH), str(t.depth))
+        depth = self._pick(self.transpose_a, str(_GATHERED_DEPTH), str(_long_depth(t)))
         self.single = self._is("sle", "%k", depth)
         passes = self._max(f.binary("udiv", "i64", f.add("%k", f.add(depth, "-1")), depth), "1")
         balanced = self._down(f.add(f.binary("udiv", "i64", "%k", passes), "8"), 8)
