@@ -72,11 +72,10 @@ def _emit_wait(module: Module, target: Target) -> None:
 
 
 def _clock(f: Function, target: Target) -> str:
-    """A counter that runs at a fixed rate."""
-    if target.is_x86:
-        f.module.declare("llvm.readcyclecounter", "i64 @llvm.readcyclecounter()")
-        return f.assign("call i64 @llvm.readcyclecounter()")
-    return f.assign('call i64 asm sideeffect "mrs $0, cntvct_el0", "=r"()')
+    """A counter that runs at a fixed rate and may be read by every program."""
+    name = "llvm.readcyclecounter" if target.is_x86 else "llvm.readsteadycounter"
+    f.module.declare(name, f"i64 @{name}()")
+    return f.assign(f"call i64 @{name}()")
 
 
 def _relax(f: Function, target: Target) -> None:
@@ -85,7 +84,8 @@ def _relax(f: Function, target: Target) -> None:
         f.module.declare("llvm.x86.sse2.pause", "void @llvm.x86.sse2.pause()")
         f.line("call void @llvm.x86.sse2.pause()")
     else:
-        f.line('call void asm sideeffect "yield", ""()')
+        f.module.declare("llvm.aarch64.hint", "void @llvm.aarch64.hint(i32)")
+        f.line("call void @llvm.aarch64.hint(i32 1)")  # yield
 
 
 def _futex(f: Function, target: Target, word: str, operation: int, value: str) -> None:
