@@ -1,6 +1,6 @@
 """GFLOP/s of the generated convolutions on one thread, as a share of the multiply-add peak, beside PyTorch if present.
 
-Run it alone on the machine: python tests/benchmarks/convolution.py [--runs N] [--batch N] [--only TEXT].
+Times are CPU times of the one thread: python tests/benchmarks/convolution.py [--runs N] [--batch N] [--only TEXT].
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ SECONDS = 0.05  # of every timed run
 def seconds(function: Callable[[], object], runs: int) -> float:
     """Median seconds per call."""
     function()
-    start = time.perf_counter()
+    start = time.thread_time()
     function()
-    count = max(1, int(SECONDS / max(time.perf_counter() - start, 1e-7)))
+    count = max(1, int(SECONDS / max(time.thread_time() - start, 1e-7)))
     times = []
     for _ in range(runs):
-        start = time.perf_counter()
+        start = time.thread_time()
         for _ in range(count):
             function()
-        times.append((time.perf_counter() - start) / count)
+        times.append((time.thread_time() - start) / count)
     return statistics.median(times)
 
 
