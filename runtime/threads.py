@@ -18,7 +18,7 @@ from kgraph.config import settings
 from kgraph.ir.artifact import Artifact, Team
 from kgraph.runtime.loader import LoadedCode
 
-# Ticks of the time-stamp counter that a thread spins before it sleeps: about 50 us. ARM's counter runs slower.
+# How long a thread spins before it sleeps: ticks of the time-stamp counter, or rounds on ARM; about 50 us.
 _SPIN_TICKS = 150_000 if os.uname().machine in ("x86_64", "AMD64") else 5_000
 _LINE = 64
 

@@ -47,23 +47,30 @@ def _word(f: Function, address: str) -> str:
 
 
 def _emit_wait(module: Module, target: Target) -> None:
-    """`void @pool.wait(ptr team, ptr word, i32 old)`: return when the word is not `old`."""
+    """`void @pool.wait(ptr team, ptr word, i32 old)`: return when the word is not `old`.
+
+    The spinning is bounded by the time-stamp counter; on ARM, where LLVM offers no counter that programs may read, by
+    the number of rounds.
+    """
     f = _function(module, target, "pool.wait", [("ptr", "team"), ("ptr", "word"), ("i32", "old")])
-    limit, one = f.load("i64", _field(f, Team.SPIN), 8), "1"
+    limit = f.load("i64", _field(f, Team.SPIN), 8)
     head, again, sleep, doze, done = (f.label(hint) for hint in ("spin", "again", "sleep", "doze", "done"))
-    started = _clock(f, target)
+    started = _clock(f) if target.is_x86 else ""
     f.branch(head)
     f.start_block(head)
+    rounds, more = f.fresh("rounds"), f.fresh("more")
+    f.line(f"{rounds} = phi i64 [ 0, %entry ], [ {more}, %{again} ]")
     f.branch_if(f.binary("icmp ne", "i32", _word(f, "%word"), "%old"), done, again)
     f.start_block(again)
     _relax(f, target)
-    passed = f.binary("sub", "i64", _clock(f, target), started)
+    f.line(f"{more} = add i64 {rounds}, 1")
+    passed = f.binary("sub", "i64", _clock(f), started) if target.is_x86 else more
     f.branch_if(f.binary("icmp ult", "i64", passed, limit), head, sleep)
     f.start_block(sleep)
     sleepers = _field(f, Team.SLEEPERS)
-    f.assign(f"atomicrmw add ptr {sleepers}, i32 {one} seq_cst")
+    f.assign(f"atomicrmw add ptr {sleepers}, i32 1 seq_cst")
     _futex(f, target, "%word", _WAIT, "%old")
-    f.assign(f"atomicrmw sub ptr {sleepers}, i32 {one} seq_cst")
+    f.assign(f"atomicrmw sub ptr {sleepers}, i32 1 seq_cst")
     f.branch_if(f.binary("icmp ne", "i32", _word(f, "%word"), "%old"), done, doze)
     f.start_block(doze)
     f.branch(sleep)
@@ -71,11 +78,10 @@ def _emit_wait(module: Module, target: Target) -> None:
     f.finish()
 
 
-def _clock(f: Function, target: Target) -> str:
-    """A counter that runs at a fixed rate and may be read by every program."""
-    name = "llvm.readcyclecounter" if target.is_x86 else "llvm.readsteadycounter"
-    f.module.declare(name, f"i64 @{name}()")
-    return f.assign(f"call i64 @{name}()")
+def _clock(f: Function) -> str:
+    """The time-stamp counter, which runs at a fixed rate."""
+    f.module.declare("llvm.readcyclecounter", "i64 @llvm.readcyclecounter()")
+    return f.assign("call i64 @llvm.readcyclecounter()")
 
 
 def _relax(f: Function, target: Target) -> None:
