@@ -14,6 +14,9 @@ from kgraph.ir.loops import Contract, For, Init, Store
 # Bodies up to this cost are run on four or two vectors at once where the next round waits for the sum of this one;
 # from the last on, a mask costs less than a second copy of the body takes to compile.
 _CHEAP, _MODERATE, _COSTLY = 8, 15, 16
+# Vectors at once where a wide array is walked down its columns: each row is another page of memory, and many rows are
+# more pages than the processor remembers, so that fewer walks pay for a few sums that leave the registers.
+_WIDE = 8
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def plan_vector_loop(target: Target, loop: For) -> VectorPlan:
     for buffer, flat in places:
         step = stride(flat, loop.var)
         masked = masked and (step == 0 or (step == 1 and maskable(target, buffer.dtype)))
-    vectors = _vectors(loop)
+    vectors = _vectors(loop, lanes)
     if masked and vectors == 1 and cost(loop.body) >= _COSTLY:
         divides = isinstance(loop.extent, int) and loop.extent % lanes == 0
         return VectorPlan(lanes, 1, True, not divides)
@@ -69,7 +72,7 @@ def _depends(inner: For, var: str) -> bool:
     return var in symbols_of(inner.extent)
 
 
-def _vectors(loop: For) -> int:
+def _vectors(loop: For, lanes: int) -> int:
     """Vectors at once: several where sums would wait for each other, and stores are rare."""
     sums = accumulated(loop.body)
     inner = [s for s in loop.body if isinstance(s, For)]
@@ -79,4 +82,6 @@ def _vectors(loop: For) -> int:
         return 1
     # Loops beside each other, such as blocks and what is left of them, hold their registers one after the other.
     price = max(cost(s.body) for s in inner) if columns else cost(loop.body)
+    if columns and price <= _CHEAP and isinstance(loop.extent, int) and loop.extent % (_WIDE * lanes) == 0:
+        return _WIDE
     return 4 if price <= _CHEAP else 2 if price <= _MODERATE else 1

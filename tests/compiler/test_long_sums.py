@@ -54,9 +54,11 @@ def column_loop(shape) -> For:
     return loop
 
 
-def test_columns_run_on_four_vectors_whether_in_blocks_or_not():
-    for rows in (symbol("batch"), 200, 2000):
-        assert plan_vector_loop(host(), column_loop((rows, 64))).vectors == 4
+@pytest.mark.parametrize("rows", [symbol("batch"), 200, 2000])
+def test_columns_run_on_several_vectors_whether_in_blocks_or_not(rows):
+    lanes = plan_vector_loop(host(), column_loop((rows, 64))).lanes
+    for columns, vectors in ((4 * lanes, 4), (9 * lanes, 4), (8 * lanes, 8), (64 * lanes, 8), (2 * lanes, 2)):
+        assert plan_vector_loop(host(), column_loop((rows, columns))).vectors == vectors
 
 
 def test_short_sums_have_no_blocks():
