@@ -8,6 +8,7 @@ import ctypes
 import functools
 import math
 import os
+import platform
 import sys
 import threading
 from array import array as numbers
@@ -19,20 +20,22 @@ from kgraph.ir.artifact import Artifact, Team
 from kgraph.runtime.loader import LoadedCode
 
 # How long a thread spins before it sleeps: ticks of the time-stamp counter, or rounds on ARM; about 50 us.
-_SPIN_TICKS = 150_000 if os.uname().machine in ("x86_64", "AMD64") else 5_000
+_SPIN_TICKS = 150_000 if platform.machine() in ("x86_64", "AMD64") else 5_000
 _LINE = 64
+_LINUX = sys.platform.startswith("linux")
 
 
 def thread_count() -> int:
-    """Threads that a program may use: `Settings.num_threads`, or as many as the machine lets this process run."""
-    return settings().num_threads or _available(os.getpid())
+    """Threads that a program may use: `Settings.num_threads`, or as many as the machine lets this process run.
+
+    1 on systems without futexes: other than Linux.
+    """
+    return settings().num_threads or _available(os.getpid()) if _LINUX else 1
 
 
 @functools.cache
 def _available(process: int) -> int:
-    """Processors of the affinity mask, but no more than the control group's quota pays for; 1 without futexes."""
-    if not sys.platform.startswith("linux"):
-        return 1
+    """Processors of the affinity mask, but no more than the control group's quota pays for."""
     return max(1, min(len(os.sched_getaffinity(process)), _quota(Path("/sys/fs/cgroup"))))
 
 
@@ -62,7 +65,7 @@ def _new_team(threads: int) -> tuple[numbers[int], int]:
     at = (address - memory.buffer_info()[0]) // 8
     memory[at + Team.THREADS] = threads
     memory[at + Team.SPIN] = _SPIN_TICKS
-    if sys.platform.startswith("linux"):
+    if _LINUX:
         syscall = ctypes.cast(ctypes.CDLL(None).syscall, ctypes.c_void_p).value
         memory[at + Team.SYSCALL] = syscall or 0
     return memory, address
@@ -117,17 +120,16 @@ class Pool:
 
 def pool(threads: int, code: LoadedCode) -> Pool:
     """The pool of this process with that many threads; made with `code` if there is none yet."""
-    key = (os.getpid(), threads)
-    pools, lock = _pools()
+    pools, lock = _pools(os.getpid())
     with lock:
-        if key not in pools:
-            pools[key] = Pool(threads, code)
-        return pools[key]
+        if threads not in pools:
+            pools[threads] = Pool(threads, code)
+        return pools[threads]
 
 
 @functools.cache
-def _pools() -> tuple[dict[tuple[int, int], Pool], threading.Lock]:
-    """The pools by process and number of threads, and the lock that guards them."""
+def _pools(process: int) -> tuple[dict[int, Pool], threading.Lock]:
+    """The pools of a process by number of threads, and the lock that guards them."""
     return {}, threading.Lock()
 
 
