@@ -48,23 +48,34 @@ def copy_outputs(graph: Graph, states: int) -> Graph:
             read_last.update({root[v]: n for v in node.inputs})
     results = len(graph.outputs) - states
     olds = graph.inputs[len(graph.inputs) - states :]
+    # Old states that are results or new values of others: they are copied after the last node, so they stay until then.
+    kept = {root[v] for n, v in enumerate(graph.outputs) if n < results or v is not olds[n - results]} & set(olds)
     taken: set[Value] = set()
-    outputs, added = list(graph.outputs), list[Node]()
+    outputs, first, last = list(graph.outputs), list[Node](), list[Node]()
     for n, value in enumerate(graph.outputs):
         source = root[value]
         old = olds[n - results] if n >= results else None
         if value is old:
             continue
-        late = old is not None and not _may_overwrite(graph, old, made_at.get(source, -1), read_last.get(old, -1))
+        late = old is not None and (
+            old in kept or not _may_overwrite(graph, old, made_at.get(source, -1), read_last.get(old, -1))
+        )
         if source in taken or source in graph.inputs or source in constant or late:
-            fresh = Value(value.type, value.name)
-            added.append(Node(copy, (value,), (fresh,)))
-            outputs[n] = fresh
+            if old is not None and source in kept:  # another copy may overwrite it
+                value = _copied(value, first)
+            outputs[n] = _copied(value, last if old is not None else first)
         else:
             taken.add(source)
-    if not added:
+    if not first and not last:
         return graph
-    return Graph(graph.name, graph.inputs, (*graph.nodes, *added), tuple(outputs))
+    return Graph(graph.name, graph.inputs, (*graph.nodes, *first, *last), tuple(outputs))
+
+
+def _copied(value: Value, nodes: list[Node]) -> Value:
+    """The result of a new `copy` node, added to `nodes`."""
+    fresh = Value(value.type, value.name)
+    nodes.append(Node(copy, (value,), (fresh,)))
+    return fresh
 
 
 def _may_overwrite(graph: Graph, old: Value, made: int, read: int) -> bool:
@@ -143,7 +154,8 @@ class _Planner:
             for value, buffer in zip(call.outputs, call.kernel.buffers[len(call.inputs) :], strict=False):
                 if value in self.place_of:
                     continue
-                block = _Block(value.type, n, last.get(value, n), self._add(f"t{len(self.blocks)}", value.type, "slot", -1))
+                place = self._add(f"t{len(self.blocks)}", value.type, "slot", -1)
+                block = _Block(value.type, n, last.get(value, n), place)
                 block.shares = [self.blocks[self.root[v]] for v in call.inputs if self._in_place(call, v, buffer)]
                 self.blocks[value] = block
                 self.place_of[value] = block.place
@@ -160,11 +172,9 @@ class _Planner:
         """Largest first, each into the first slot whose blocks it does not meet: greedy interval colouring."""
         slots: list[list[_Block]] = []
         for block in sorted(blocks, key=lambda b: (-_typical(b.type.nbytes), b.first)):
-            for number, slot in enumerate(slots):
-                if not any(block.conflicts(other) for other in slot):
-                    break
-            else:
-                number = len(slots)
+            free = (n for n, slot in enumerate(slots) if not any(block.conflicts(other) for other in slot))
+            number = next(free, len(slots))
+            if number == len(slots):
                 slots.append([])
             slots[number].append(block)
             place = self.places[block.place]
@@ -189,7 +199,7 @@ def memory_plan(graph: Graph, calls: Sequence[LoweredCall], states: int) -> Memo
 
 def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
     """Whether `out` may be the same memory as `source`: each element of `source` is read only in the loop body that
-    writes that element of `out`, at the very same index."""
+    writes that element of `out`, at the very same index and not after the write."""
     if any(isinstance(s, Contract) and source in (s.a.buffer, s.b.buffer) for s in statements(kernel.body)):
         return False
     bodies = [s.body for s in statements(kernel.body) if isinstance(s, For | Contract)] or [kernel.body]
@@ -200,6 +210,9 @@ def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
         if loads and not stores:
             return False
         if any(load.index != store.index for load in loads for store in stores):
+            return False
+        first = next((n for n, s in enumerate(plain) if isinstance(s, Store) and s.buffer == out), len(plain))
+        if any(isinstance(e, Load) and e.buffer == source for e in expressions(plain[first + 1 :])):
             return False
     return source.shape == out.shape
 
