@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import dropwhile
 
 from kgraph.compiler.analysis.kernels import expressions, statements
 from kgraph.compiler.analysis.loop_facts import accumulated
@@ -15,26 +16,39 @@ _PER_INSTRUCTION = 2  # for each element of a loop that runs on vectors of eight
 _PER_ACCESS = 4
 
 
-def split_statement(kernel: Kernel) -> For | Contract | None:
-    """The statement that parts of the work divide among themselves; None if the kernel runs in one piece.
+def split_statements(kernel: Kernel) -> tuple[Stmt, ...]:
+    """The statements that parts of the work divide among themselves; none if the kernel runs in one piece.
 
-    It is the only loop or matrix product of the body, after values that every part computes for itself. Only
-    iterations that do not depend on each other are divided, never a sum: so the results do not depend on the parts.
+    They are all loops and matrix products of the body, after values that every part computes for itself; none of them
+    reads what another one writes. Only iterations that do not depend on each other are divided, never a sum: so the
+    results do not depend on the parts.
     """
-    *before, last = kernel.body
-    if not all(isinstance(stmt, Let) for stmt in before):
-        return None
-    if isinstance(last, Contract):
-        return last
-    if not isinstance(last, For) or last.kind not in ("parallel", "vector") or accumulated(last.body):
-        return None
-    return None if last.extent in (0, 1) else last
+    divided = tuple(dropwhile(lambda stmt: isinstance(stmt, Let), kernel.body))
+    if not all(_divisible(stmt) for stmt in divided) or (len(divided) > 1 and _depend(divided)):
+        return ()
+    return divided
+
+
+def _divisible(stmt: Stmt) -> bool:
+    if isinstance(stmt, Contract):
+        return True
+    if not isinstance(stmt, For) or stmt.kind not in ("parallel", "vector") or accumulated(stmt.body):
+        return False
+    return stmt.extent not in (0, 1)
+
+
+def _depend(body: Sequence[Stmt]) -> bool:
+    """Whether a statement reads a buffer that a statement writes, but for the private memory of products."""
+    found = list(statements(body))
+    written = {stmt.buffer for stmt in found if isinstance(stmt, Store)}
+    read = {expr.buffer for expr in expressions(body) if isinstance(expr, Load)}
+    read |= {operand.buffer for stmt in found if isinstance(stmt, Contract) for operand in (stmt.a, stmt.b)}
+    return not written.isdisjoint(read)
 
 
 def work(kernel: Kernel) -> Dim:
     """Rough cost of a kernel that can be split, in 1/16 cycles of one core; 0 for others."""
-    split = split_statement(kernel)
-    return 0 if split is None else _cost((split,), {})
+    return _cost(split_statements(kernel), {})
 
 
 def _cost(body: Sequence[Stmt], largest: Mapping[str, Dim]) -> Dim:

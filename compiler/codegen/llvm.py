@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kgraph.compiler.analysis.kernels import expressions, statements
 from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index
-from kgraph.compiler.analysis.partition import split_statement
+from kgraph.compiler.analysis.partition import split_statements
 from kgraph.compiler.analysis.windows import Plain, as_plain
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
@@ -31,7 +31,7 @@ Sums = Mapping[str, tuple[Combine, DType]]
 
 def emit_kernel(module: Module, target: Target, kernel: Kernel) -> None:
     """Write `define internal void @name(ptr b0, ..., i64 s0, ..., i64 part, i64 parts)`: buffers and sizes in the
-    kernel's order, then which part of the work to do: all of it is part 0 of 1 (see `split_statement`).
+    kernel's order, then which part of the work to do: all of it is part 0 of 1 (see `split_statements`).
 
     A buffer that is only read may be the same memory as one that is written if both are used at the same index:
     every round of a loop loads before it stores.
@@ -41,7 +41,7 @@ def emit_kernel(module: Module, target: Target, kernel: Kernel) -> None:
     params = [("ptr", text[1:]) for text in bases.values()] + [("i64", text[1:]) for text in sizes.values()]
     params += [("i64", "part"), ("i64", "parts")]
     f = Function(module, kernel.name, params, attributes=target.function_attributes())
-    writer = KernelWriter(f, target, bases, Uses(), split_statement(kernel))
+    writer = KernelWriter(f, target, bases, Uses(), split_statements(kernel))
     outermost = Scope(variables=sizes)
     writer.expressions.hoist(outermost, kernel.body, changed(kernel.body), 1)
     writer.body(outermost.inside(), kernel.body)
@@ -52,9 +52,9 @@ class KernelWriter:
     """Writes statements into one LLVM function."""
 
     def __init__(
-        self, f: Function, target: Target, bases: Mapping[str, str], uses: Uses, split: Stmt | None = None
+        self, f: Function, target: Target, bases: Mapping[str, str], uses: Uses, split: Sequence[Stmt] = ()
     ) -> None:
-        """`bases` are the pointers of the buffers by name; `split` is the statement that runs in parts."""
+        """`bases` are the pointers of the buffers by name; `split` are the statements that run in parts."""
         self.f = f
         self.target = target
         self.bases = dict(bases)
@@ -115,7 +115,7 @@ class KernelWriter:
     def _bounds(self, before: Scope, stmt: For, grain: int) -> tuple[str, str]:
         """First and end of a loop's index: of this part of the work, cut at multiples of `grain`, if it is split."""
         f, extent = self.f, self.expressions.indices.dim(before, stmt.extent)
-        if stmt is not self.split:
+        if stmt not in self.split:
             return "0", extent
         units = f.binary("udiv", "i64", extent, str(grain))
         after = f.add("%part", "1")
@@ -253,7 +253,7 @@ class KernelWriter:
         captured += [("i64", scope.variable(v)) for v in variables]
         captured += [(register_type(d, 1), scope.local(n).text) for n, d in outer.items()]
         params = [(ty, f"x.{n}") for n, (ty, _) in enumerate(captured)]
-        if stmt is self.split:
+        if stmt in self.split:
             captured += [("i64", "%part"), ("i64", "%parts")]
             params += [("i64", "part"), PARTS]
         texts = iter([f"%{param}" for _, param in params])

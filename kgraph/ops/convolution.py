@@ -137,7 +137,7 @@ def _each_group(context: LoopContext, groups: int, body: Callable[[Dim], tuple[S
     if groups == 1:
         return body(0)
     var = context.fresh("g")
-    return (For(var, groups, "serial", body(symbol(var))),)
+    return (For(var, groups, "parallel", body(symbol(var))),)
 
 
 def _names(context: LoopContext, hint: str, g: Geometry) -> list[Dim]:
