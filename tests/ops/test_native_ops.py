@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guard_pages import SIDES, GuardedMemory, faults_in_child, run_guarded
-from op_samples import PRIMITIVES, is_special, sample_types, samples_of
+from guard_pages import SIDES, GuardedMemory, faults_in_child, loaded, run_guarded
+from op_samples import PRIMITIVES, sample_types, samples_of
 
 from kgraph.compiler.codegen.target import named
 from kgraph.compiler.native import compile_native
@@ -26,8 +26,8 @@ from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.opdef import OpDef, Sample
 from kgraph.ir.types import TensorType
 from kgraph.ops import REGISTRY
-from kgraph.runtime.loader import load
 
+THREADS = 3
 SPECIALS = ("nan", "inf", "-inf", "-0", "0", "subnormal")
 # IEEE 754 leaves open which of -0 and 0 is the greater, and sums of windows start with 0.
 EITHER_ZERO = {"maximum", "minimum", "relu", "max", "min", "sum_pool"}
@@ -106,12 +106,12 @@ class Program:
             out = builder.emit(case.op, *map(builder.input, case.types), **case.attrs)
             outputs += out if isinstance(out, tuple) else [out]
         self.artifact = compile_native(builder.build(outputs), 0, check=False).artifact
-        self.code = load(self.artifact.object_code, [self.artifact.entry])
+        self.code = loaded(self.artifact)
 
-    def check(self, side, samples=None):
+    def check(self, side, samples=None, threads=1):
         """Run on the samples, or on others of the same shapes, and compare all results."""
         samples = samples or [case.sample for case in self.cases]
-        got = iter(run_guarded(self.code, self.artifact, [a for s in samples for a in s.args], side))
+        got = iter(run_guarded(self.code, self.artifact, [a for s in samples for a in s.args], side, threads))
         faults = []
         for case, sample in zip(self.cases, samples, strict=True):
             for number, want in enumerate(references(case.op, sample.args, sample.attrs)):
@@ -155,13 +155,14 @@ def assert_close(op, sample, got, want, number):
     if not finite.any():
         return
     truth, floats = want.astype(np.float64), [a for a in sample.args if a.dtype.kind == "f"]
-    if not is_special(sample) and any(a.dtype == np.float32 for a in floats):
+    if any(a.dtype == np.float32 for a in floats):
         args = [flushed(a).astype(np.float64) if a.dtype == np.float32 else a for a in sample.args]
         truth = references(op, args, {name: f64 if a is f32 else a for name, a in sample.attrs.items()})[number]
     own, error = (np.abs(x[finite] - truth[finite]).max() for x in (want, got))
-    # Where large numbers cancel, what is left of them is rounded as they are.
+    # Where numbers cancel, what is left of them is rounded as they are; errors of a sum grow as the root of its length.
     operands = max((np.abs(a[np.isfinite(a)]).max(initial=0) for a in floats), default=0)
-    scale = max(np.abs(truth[finite]).max(), min(1.0, operands))
+    terms = max((a.size for a in floats), default=1) / want.size
+    scale = max(np.abs(truth[finite]).max(), min(1.0, operands) * max(1.0, terms) ** 0.5)
     assert error <= 4 * own + 8 * np.finfo(want.dtype).eps * scale, f"error {error}, NumPy's {own}, scale {scale}"
 
 
@@ -187,6 +188,7 @@ def steps(cases, specials):
     whole = cases[0].name if len(cases) == 1 else cases[0].op.name
     for side in SIDES:
         yield f"{whole}, page at {side}", functools.partial(program.check, side)
+    yield f"{whole}, {THREADS} threads", functools.partial(program.check, "end", threads=THREADS)
     operands = max(len(case.sample.args) for case in cases)
     for special in SPECIALS if specials else ():
         for operand in range(operands):

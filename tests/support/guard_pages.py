@@ -17,10 +17,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kgraph.ir.artifact import Artifact, MemoryPlan
+from kgraph.ir.artifact import Artifact, MemoryPlan, Step
 from kgraph.ir.dims import evaluate
-from kgraph.runtime.loader import LoadedCode
+from kgraph.runtime.loader import LoadedCode, load
 from kgraph.runtime.sizes import bind_sizes
+from kgraph.runtime.threads import run_in_team
 
 Array: TypeAlias = "npt.NDArray[np.generic]"
 Side: TypeAlias = Literal["end", "start"]
@@ -81,8 +82,17 @@ class GuardedMemory:
         ]
 
 
-def run_guarded(code: LoadedCode, artifact: Artifact, arguments: Sequence[Array], side: Side) -> list[Array]:
+def loaded(artifact: Artifact) -> LoadedCode:
+    """The code of an artifact, for `run_guarded`."""
+    return load(artifact.object_code, [artifact.entry, artifact.step, artifact.WORKER, artifact.DISPATCH])
+
+
+def run_guarded(
+    code: LoadedCode, artifact: Artifact, arguments: Sequence[Array], side: Side, threads: int = 1
+) -> list[Array]:
     """Run a program without states once, every buffer in guarded memory; outputs and arena hold poison before.
+
+    Several threads share every kernel that can be shared, however little work it is.
 
     Raises:
         AssertionError: the program wrote beside a buffer, or into an argument or a constant.
@@ -111,12 +121,45 @@ def run_guarded(code: LoadedCode, artifact: Artifact, arguments: Sequence[Array]
                 array[...] = given[place.kind][place.index]
                 placed.append((f"{place.kind} {place.index}", array, given[place.kind][place.index]))
             table.append(raw.ctypes.data)
-        pointers, numbers = (ctypes.c_void_p * (len(table) + 1))(*table), (ctypes.c_int64 * (len(sizes) + 1))(*sizes)
-        code.function(artifact.entry)(ctypes.addressof(pointers), ctypes.addressof(numbers))
+        if threads == 1:
+            pointers, numbers = _fields(table), _fields(sizes)
+            code.function(artifact.entry)(ctypes.addressof(pointers), ctypes.addressof(numbers))
+        else:
+            _run_in_team(code, artifact, table, sizes, memory, threads)
         assert not memory.overwritten(), f"wrote beside {', '.join(memory.overwritten())}"
         for name, array, before in placed:
             assert array.tobytes() == before.tobytes(), f"wrote into {name}"
         return [results[n].copy() for n in range(len(artifact.outputs))]
+
+
+def _run_in_team(
+    code: LoadedCode,
+    artifact: Artifact,
+    table: Sequence[int],
+    sizes: Sequence[int],
+    memory: GuardedMemory,
+    threads: int,
+) -> None:
+    by_name = dict(zip(artifact.size_names, sizes, strict=True))
+    private = artifact.plan.private_bytes(by_name)
+    shared = [bool(evaluate(call.work, by_name)) for call in artifact.plan.calls]
+    fields = {
+        Step.TABLE: _fields(table),
+        Step.SIZES: _fields(sizes),
+        Step.FLAGS: _fields([Step.AFTER_BARRIER | Step.SHARED * flag for flag in shared]),
+    }
+    step = _fields([0] * Step.FIELDS)
+    for field, values in fields.items():
+        step[field] = ctypes.addressof(values)
+    step[Step.PRIVATE] = memory.buffer("private", private * threads, MemoryPlan.ALIGNMENT).ctypes.data
+    step[Step.PRIVATE_BYTES] = private
+    function, address = code.function(artifact.step, 3), code.address(artifact.step)
+    run_in_team(threads, code, address, function, ctypes.addressof(step))
+
+
+def _fields(values: Sequence[int]) -> ctypes.Array[ctypes.c_uint64]:
+    """64-bit numbers in memory, and one more, so that there is memory."""
+    return (ctypes.c_uint64 * (len(values) + 1))(*values)
 
 
 def faults_in_child(steps: Callable[[], Iterator[tuple[str, Callable[[], None]]]]) -> list[str]:
