@@ -1,8 +1,9 @@
-"""Calls outside a program: NumPy arrays in, a cached program, NumPy arrays out; and the training flag."""
+"""Calls outside a program, of layers and functions: NumPy arrays in, a program, NumPy arrays out; the training flag."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,14 +12,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kgraph.config import floatx, override
+from kgraph.config import floatx
 from kgraph.engine import CompiledProgram
 from kgraph.errors import DTypeError, ShapeError
 from kgraph.ir.dims import Dim
 from kgraph.ir.dtypes import BY_NAME, dtype_of
 from kgraph.ir.graph import Value
 from kgraph.ir.opdef import emitting
-from kgraph.ir.operators import Operators
+from kgraph.ir.operators import Operators, lift
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH, FunctionOperation, active_trace, symbolic_tensors
 from kgraph.nesting import flatten, map_structure, pack
@@ -164,20 +165,53 @@ def replace_arrays(structure: Any, values: list[Any]) -> Any:
     return pack(structure, [next(remaining) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves])
 
 
+def is_symbolic(*values: Any) -> bool:
+    """Whether any value is a tensor of a graph being built."""
+    return any(isinstance(value, Operators) for value in values)
+
+
+def run_on_arrays(name: str, function: Callable[..., Any], *values: Any, floats: str = "") -> Array | None:
+    """Run a symbolic function on arrays; None stays None.
+
+    The interpreter does it: a native program made for one call would cost more than it gives.
+
+    Args:
+        name: what messages call the function.
+        function: takes tensors; gives a tensor, or None if it only updates variables.
+        values: arrays, numbers, nested lists or None.
+        floats: element type that arrays of floats get; empty to leave them as they are.
+    """
+    arrays = [None if value is None else as_array(value, name) for value in values]
+    if floats:
+        arrays = [a.astype(floats) if a is not None and a.dtype.kind == "f" else a for a in arrays]
+    trace = Trace(name)
+    with emitting(trace):
+        arguments = [
+            None if a is None else trace.argument(TensorType(dtype_of(a.dtype), a.shape), f"argument{n}")
+            for n, a in enumerate(arrays)
+        ]
+        result = function(*arguments)
+        program = trace.program([] if result is None else [("result", result)])
+    out = CompiledProgram(program).run([a for a in arrays if a is not None], execution="interpreter")
+    return out[0] if out else None
+
+
 def anywhere(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of tensors that also takes symbolic tensors of functional models, and arrays.
 
-    On arrays it runs in the interpreter: one small program is not worth compiling.
+    Its tensors are the parameters without a default. In a program, arrays among them become constants.
     """
+    signature = inspect.signature(function)
+    tensors = [name for name, given in signature.parameters.items() if given.default is given.empty]
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if symbolic_tensors([args, kwargs]):
             return FunctionOperation(function, function.__name__)(*args, **kwargs)
+        options = signature.bind(*args, **kwargs).arguments
+        values = [options.pop(name) for name in tensors]
         if active_trace() is not None:
-            return function(*args, **kwargs)
-        arrays = tuple(as_array(args[0], function.__name__) if n == 0 else v for n, v in enumerate(args))
-        with override(execution="interpreter"):
-            return EagerPrograms().run(function, arrays, kwargs, lambda: 0, None)
+            return function(*map(lift, values), **options)
+        return run_on_arrays(function.__name__, lambda *given: function(*given, **options), *values)
 
     return wrapped

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kgraph.config import epsilon
+from kgraph.config import epsilon, floatx
+from kgraph.eager import anywhere, is_symbolic, run_on_arrays
 from kgraph.errors import ArgumentError, DTypeError, ShapeError
 from kgraph.ir.dtypes import i32
 from kgraph.ir.opdef import current_emitter
@@ -14,7 +15,6 @@ from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import shape_text
 from kgraph.lookup import did_you_mean
 from kgraph.naming import snake_case
-from kgraph.on_arrays import is_symbolic, run_on_arrays, works_on_arrays
 from kgraph.ops.composites import mean, one_hot, reshape, size, square
 from kgraph.ops.composites import sum as total
 
@@ -50,7 +50,7 @@ def align(where: str, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     return cast(y_true, pred.dtype), y_pred
 
 
-@works_on_arrays
+@anywhere
 def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     """mean((y_true - y_pred)^2) over the last axis.
 
@@ -61,7 +61,7 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     return mean(square(y_true - y_pred), -1)
 
 
-@works_on_arrays
+@anywhere
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     """mean(|y_true - y_pred|) over the last axis.
 
@@ -72,7 +72,7 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     return mean(abs(y_true - y_pred), -1)
 
 
-@works_on_arrays
+@anywhere
 def binary_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0) -> Any:
     """-(t log p + (1 - t) log(1 - p)), averaged over the last axis.
 
@@ -92,7 +92,7 @@ def binary_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, lab
     return mean(losses, -1)
 
 
-@works_on_arrays
+@anywhere
 def categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0) -> Any:
     """-sum(t log p) over the last axis, for one-hot (or soft) labels.
 
@@ -117,7 +117,7 @@ def categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False
     return _crossentropy(y_true, y_pred, from_logits)
 
 
-@works_on_arrays
+@anywhere
 def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False) -> Any:
     """-log p[label], for integer labels.
 
@@ -174,7 +174,7 @@ class Loss:
         """The reduced loss, of tensors in a program or of arrays."""
         if is_symbolic(y_true, y_pred):
             return self._reduced(y_true, y_pred, sample_weight)
-        return run_on_arrays(self.name, self._reduced, y_true, y_pred, sample_weight)
+        return run_on_arrays(self.name, self._reduced, y_true, y_pred, sample_weight, floats=floatx())
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make an equal loss."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgraph.config import floatx
+from kgraph.eager import anywhere, is_symbolic, run_on_arrays
 from kgraph.errors import ArgumentError, DTypeError
 from kgraph.ir.dtypes import dtype_of, i32
 from kgraph.ir.operators import cast
@@ -25,7 +26,6 @@ from kgraph.losses import (
     weights_for,
 )
 from kgraph.naming import snake_case
-from kgraph.on_arrays import is_symbolic, run_on_arrays, works_on_arrays
 from kgraph.ops.composites import argmax, equal, mean, reshape, size
 from kgraph.ops.composites import sum as total
 from kgraph.trace import current_trace
@@ -42,26 +42,26 @@ def _argmax(value: Any) -> Any:
     return argmax(value, -1)
 
 
-@works_on_arrays
+@anywhere
 def accuracy(y_true: Any, y_pred: Any) -> Any:
     """1 where `y_true` equals `y_pred`, else 0."""
     return _matches(*align("accuracy", y_true, y_pred))
 
 
-@works_on_arrays
+@anywhere
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:
     """1 where `y_pred > threshold` agrees with the label 0 or 1, else 0."""
     y_true, y_pred = align("binary_accuracy", y_true, y_pred)
     return _matches(y_true, cast(y_pred > threshold, type_of(y_true).dtype))
 
 
-@works_on_arrays
+@anywhere
 def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     """1 where the largest of the probabilities is that of the one-hot label, else 0."""
     return _matches(_argmax(y_true), _argmax(y_pred))
 
 
-@works_on_arrays
+@anywhere
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     """1 where the largest of the probabilities is that of the label, else 0.
 
@@ -104,7 +104,7 @@ class Metric:
         def symbolic(weights: Any, *tensors: Any) -> None:
             self.update(*tensors, sample_weight=weights)
 
-        run_on_arrays(self.name, symbolic, sample_weight, *values)
+        run_on_arrays(self.name, symbolic, sample_weight, *values, floats=self.dtype)
 
     def result(self) -> Any:
         """The value so far."""

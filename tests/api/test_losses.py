@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from golden_cases import losses_and_metrics
@@ -13,6 +15,8 @@ from kgraph.ir.dtypes import dtype_of, f32
 from kgraph.ir.opdef import emitting
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH
+from kgraph.layers import Layer
+from kgraph.models import Input, Model
 from kgraph.trace import Trace, gradients
 
 GOLDEN = losses_and_metrics()
@@ -168,3 +172,18 @@ def test_a_loss_of_ones_own_needs_only_call():
 def test_one_weight_per_sample_is_needed():
     with pytest.raises(KgraphError, match="sample_weight: expected one weight per sample"):
         losses.MeanSquaredError()(np.zeros((4, 2)), np.ones((4, 2)), np.ones(3))
+
+
+def test_a_loss_is_a_function_of_symbolic_tensors_too():
+    target, guess = Input((3,)), Input((3,))
+    model = Model([target, guess], losses.mean_squared_error(target, y_pred=guess))
+    t, p = np.eye(3, dtype="float32"), np.ones((3, 3), "float32")
+    np.testing.assert_allclose(model.predict([t, p], verbose=0), np.square(t - p).mean(1), rtol=1e-6)
+
+
+def test_in_a_program_arrays_become_constants_of_a_loss():
+    class Distance(Layer):
+        def call(self, inputs: Any) -> Any:
+            return losses.mean_absolute_error(np.full((2, 3), 3.0), inputs)
+
+    np.testing.assert_array_equal(Distance()(np.ones((2, 3), "float32")), np.full(2, 2, "float32"))
