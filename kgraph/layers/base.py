@@ -393,13 +393,14 @@ class _Version:
 
     def __init__(self, change: object, layers: list[Layer]) -> None:
         self.number = sum(layer.__dict__.get("_version", 0) for layer in layers)
-        held = (value for layer in layers for value in layer.__dict__.values() if isinstance(value, (list, dict)))
-        self._sizes = [(container, len(container)) for container in held]
+        values = (value for layer in layers for value in layer.__dict__.values())
+        self._held = [value for value in values if isinstance(value, (list, dict))]
+        self._sizes = list(map(len, self._held))
         self._change = change
 
     def holds(self, last_change: object) -> bool:
         """Whether no layer has changed since, and no list or dict of these layers has grown."""
-        return last_change is self._change and all(len(container) == size for container, size in self._sizes)
+        return last_change is self._change and list(map(len, self._held)) == self._sizes
 
 
 def map_shapes(function: Callable[[tuple[int | None, ...]], Any], shapes: Any) -> Any:
