@@ -115,6 +115,18 @@ def prepare(array: Array, type_: TensorType, name: str) -> Array:
     return np.ascontiguousarray(array, dtype=dtype)
 
 
+def is_prepared(array: Any, type_: TensorType) -> bool:
+    """Whether `prepare` would give `array` back as it is; quick enough to ask before a program of one row."""
+    return (
+        type(array) is np.ndarray
+        and array.dtype == type_.dtype.to_numpy()
+        and array.flags.c_contiguous
+        and array.size > 0
+        and array.ndim == len(type_.shape)
+        and all(dim == size or not isinstance(dim, int) for dim, size in zip(type_.shape, array.shape, strict=True))
+    )
+
+
 def _check_whole(array: Array, dtype: np.dtype[Any], name: str) -> None:
     """DTypeError unless the integer type `dtype` can hold every number of `array`."""
     if array.dtype.kind == "f":

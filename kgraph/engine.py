@@ -62,6 +62,9 @@ class CompiledProgram:
 
     Args:
         program: what was traced.
+
+    Attributes:
+        argument_types: types of the arguments, in order.
     """
 
     def __init__(self, program: Program) -> None:
@@ -72,6 +75,7 @@ class CompiledProgram:
         self._native: NativeCode | None = None
         self._executable: Executable | None = None
         self._pass_seconds = 0.0
+        self.argument_types = [v.type for v in program.graph.inputs[: len(program.arguments)]]
 
     @property
     def expanded(self) -> Graph:

@@ -40,5 +40,7 @@ def pack(structure: Any, leaves: Sequence[Any]) -> Any:
     >>> pack({"b": 0, "a": [0, 0]}, [1, 2, 3])
     {'b': 3, 'a': [1, 2]}
     """
+    if not isinstance(structure, (dict, list, tuple)):
+        return leaves[0]
     remaining: Iterator[Any] = iter(leaves)
     return map_structure(lambda _: next(remaining), structure)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kgraph.callbacks import CallbackList, History, ProgbarLogger
-from kgraph.data import check_batch_size, split_at, warn_user
+from kgraph.data import check_batch_size, is_prepared, split_at, warn_user
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, DataError, StateError
 from kgraph.ir.types import TensorType
@@ -233,8 +233,13 @@ class Trainer:
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for these samples, computed at once."""
-        arrays, _ = input_arrays(self, "predict_on_batch", x)
-        return self._packed(self._predict_program().run(arrays, self._execution()))
+        program = self._predict_program() if self._model.built else None
+        if program is not None and len(program.argument_types) == 1 and is_prepared(x, program.argument_types[0]):
+            arrays = [x]
+        else:
+            arrays, _ = input_arrays(self, "predict_on_batch", x)
+            program = self._predict_program()
+        return self._packed(program.run(arrays, self._execution()))
 
     # --- looking and checking -----------------------------------------------------------------------------------------
 
