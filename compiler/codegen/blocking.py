@@ -20,6 +20,7 @@ _GATHER = _COLUMN_KERNEL
 _GATHERED_DEPTH = 256
 _GATHERED_ROWS = 1024
 _GATHERED_LINES = 8
+_LOOSE_PANELS = 2
 
 # A product is cut along its columns only if every part has at least this many panels.
 _PANELS = 2
@@ -409,12 +410,15 @@ class _Gathered(_Blocked):
         self.step = self._max(self._pick(self.single, "%k", self._min(balanced, depth)), "1")
         self.nc = self._min(self._down(f.binary("udiv", "i64", str(t.b_block), self.step), t.width), "%n")
         self.ld = f.add(self._rounded(self.step, t.lanes), "16")
-        wide = self._min(f.binary("udiv", "i64", str(t.a_block), self.step), str(_GATHERED_ROWS))
+        wide = self._min(f.add(f.binary("udiv", "i64", str(t.a_block), self.step), "-64"), str(_GATHERED_ROWS))
         tall = f.binary("udiv", "i64", str(t.a_block), self.ld)
         self.mc = self._down(self._pick(self.transpose_a, wide, tall), t.rows)
         rows = f.binary("udiv", "i64", str(t.partial), f.add(self.nc, str(t.width)))
         self.mb = self._pick(self.single, "%m", self._down(self._max(f.add(rows, str(-t.rows)), "0"), t.rows))
         self.direct_b, self.packed_a = "false", "true"
+        # For few columns it does not pay to pack the collected lines.
+        self.loose = self._both(self.transpose_a, self._is("sle", "%n", str(_LOOSE_PANELS * t.width)))
+        self.loose_ld = f.add(self._rounded(f.add(self._min(self.mc, "%m"), str(t.rows)), 16), "16")
         layout = gathered_layout(t)
         self.packed_b, self.packed_rows = self._at("%scratch", str(layout.b)), self._at("%scratch", str(layout.a))
         self.lines, self.partial = self._at("%scratch", str(layout.lines)), self._at("%scratch", str(layout.partial))
@@ -438,7 +442,11 @@ class _Gathered(_Blocked):
         with f.when(f.binary("xor", "i1", self.transpose_a, "true")):
             values = ["%a", self.packed_rows, self.ld, self.ic, count, self.pc, self.kc, "%context"]
             self._call(gather, types, values)
-        with f.when(self.transpose_a), f.loop("0", self.kc, str(_GATHERED_LINES)) as p:
+        with f.when(self.loose):
+            values = ["%a", self.packed_rows, self.loose_ld, self.pc, self.kc, self.ic, count, "%context"]
+            self._call(gather, types, values)
+        tight = self._both(self.transpose_a, f.binary("xor", "i1", self.loose, "true"))
+        with f.when(tight), f.loop("0", self.kc, str(_GATHERED_LINES)) as p:
             lines = self._min(str(_GATHERED_LINES), self._sub(self.kc, p.index))
             ld = str(_line(t, _GATHERED_ROWS))
             values = ["%a", self.lines, ld, f.add(self.pc, p.index), lines, self.ic, count, "%context"]
@@ -457,9 +465,9 @@ class _Gathered(_Blocked):
             more = self._is("sgt", rest, str(t.heights[i + 1]))
             height = self._pick(more, str(t.heights[i]), height)
             kernel = self._pick(more, str(_KERNELS + i), kernel)
-        a_row = self._pick(self.transpose_a, self.kc, self.ld)
+        a_row = self._pick(self.loose, "1", self._pick(self.transpose_a, self.kc, self.ld))
         a = self._at(self.packed_rows, f.mul(self._sub(row, self.ic), a_row))
-        a_stride = self._pick(self.transpose_a, str(t.rows), self.ld)
+        a_stride = self._pick(self.loose, self.loose_ld, self._pick(self.transpose_a, str(t.rows), self.ld))
         types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
         values = [a, self.b, self.tile, self.kc, a_stride, self.b_stride, self.again]
         self._call(self._field("ptr", kernel), types, values)
