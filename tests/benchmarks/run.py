@@ -30,7 +30,7 @@ def in_own_process(python: str, system: str, name: str, runs: int, threads: int,
     """Figures of one system on one workload; None, and a line that says why, if it cannot run."""
     command = [python, str(Path(__file__).resolve()), "--worker", system, "--workloads", name]
     command += ["--runs", str(runs), "--threads", str(threads)]
-    folders = {"XDG_CACHE_HOME": cache, "KGRAPH_CACHE_DIR": cache, "TORCHINDUCTOR_CACHE_DIR": cache}
+    folders = {"XDG_CACHE_HOME": cache, "KGRAPH_CACHE": cache, "TORCHINDUCTOR_CACHE_DIR": cache}
     environment = {**os.environ, **thread_settings(threads), **folders}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode == 0:
