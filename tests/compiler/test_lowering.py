@@ -11,7 +11,8 @@ from kgraph.runtime.interpreter import interpret
 
 
 def close(got, want):
-    assert got.shape == want.shape and got.dtype == want.dtype
+    assert got.shape == want.shape
+    assert got.dtype == want.dtype
     if want.dtype.kind != "f":
         np.testing.assert_array_equal(got, want)
     else:

@@ -42,7 +42,8 @@ def check(seed, differentiable):
     wide = [a.astype(np.float64) if a.dtype == np.float32 else a for a in inputs]
     exact = interpret(in_double(expanded), wide)
     for position, (mine, reference, truth) in enumerate(zip(got, want, exact, strict=True)):
-        assert mine.shape == reference.shape and mine.dtype == reference.dtype
+        assert mine.shape == reference.shape
+        assert mine.dtype == reference.dtype
         if mine.dtype.kind != "f" or not mine.size:
             np.testing.assert_array_equal(mine, reference)
             continue

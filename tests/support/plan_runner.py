@@ -1,4 +1,4 @@
-"""Runs lowered kernels on the memory their plan gives them, element by element: the oracle for lowering and planning."""
+"""Runs lowered kernels on planned memory, element by element: the oracle for lowering and planning."""
 
 from __future__ import annotations
 
