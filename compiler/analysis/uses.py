@@ -18,18 +18,6 @@ def users(graph: Graph) -> dict[Value, list[Node]]:
     return found
 
 
-def use_counts(graph: Graph) -> dict[Value, int]:
-    """How often each value of `graph` is an operand or a graph output."""
-    counts = dict.fromkeys(graph.inputs, 0)
-    for node in graph.nodes:
-        for value in node.inputs:
-            counts[value] += 1
-        counts.update(dict.fromkeys(node.outputs, 0))
-    for value in graph.outputs:
-        counts[value] += 1
-    return counts
-
-
 def needed(nodes: Sequence[Node], roots: Iterable[Value]) -> tuple[Node, ...]:
     """Those of `nodes` (in an order that runs) that `roots` depend on, in the same order."""
     live = set(roots)
