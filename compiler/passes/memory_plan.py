@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from kgraph.compiler.analysis.kernels import expressions, statements
 from kgraph.compiler.analysis.partition import work
 from kgraph.compiler.lower import LoweredCall
-from kgraph.ir.artifact import KernelCall, MemoryPlan, Place, Slot
+from kgraph.ir.artifact import KernelCall, MemoryPlan, Place, PlaceKind, Slot
 from kgraph.ir.dims import Dim, evaluate, symbols_of
 from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.loops import Contract, For, Kernel, Store
@@ -129,8 +129,8 @@ class _Planner:
         calls = tuple(self._call(c, p) for c, p in zip(self.calls, self.private, strict=True))
         return MemoryPlan(tuple(self.places), slots, calls)
 
-    def _add(self, name: str, type_: TensorType, kind: str, index: int) -> int:
-        self.places.append(Place(name, type_, kind, index))  # type: ignore[arg-type]
+    def _add(self, name: str, type_: TensorType, kind: PlaceKind, index: int) -> int:
+        self.places.append(Place(name, type_, kind, index))
         return len(self.places) - 1
 
     def _fixed_places(self) -> None:

@@ -12,6 +12,9 @@ from kgraph.ir.dims import Dim, evaluate
 from kgraph.ir.types import TensorType
 
 
+PlaceKind: TypeAlias = Literal["input", "output", "constant", "slot"]
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a buffer lives.
@@ -25,7 +28,7 @@ class Place:
 
     name: str
     type: TensorType
-    kind: Literal["input", "output", "constant", "slot"]
+    kind: PlaceKind
     index: int
 
 
