@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy.typing as npt
 
 from kgraph.ir.dims import Dim, evaluate
 from kgraph.ir.types import TensorType
-
 
 PlaceKind: TypeAlias = Literal["input", "output", "constant", "slot"]
 
