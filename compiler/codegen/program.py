@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeAlias
 
 from kgraph.compiler.codegen.emitter import Function, Module
@@ -12,6 +13,7 @@ from kgraph.compiler.codegen.llvm import emit_kernel
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.thread_pool import BARRIER, emit_pool
 from kgraph.ir.artifact import MemoryPlan, Step, Team
+from kgraph.ir.loop_printer import kernel_to_text
 from kgraph.ir.loops import Kernel
 
 # The function of a kernel, and the sizes it takes; of all kernels by name.
@@ -114,8 +116,13 @@ def _emit_step(
 def _emit_once(module: Module, target: Target, kernels: Sequence[Kernel]) -> Functions:
     """Write the kernels; for each name the function to call and the sizes it takes."""
     written: dict[tuple[str, ...], str] = {}
+    first_of: dict[str, Kernel] = {}
     functions: Functions = {}
     for kernel in kernels:
+        first = first_of.setdefault(kernel_to_text(replace(kernel, name="k")), kernel)
+        if first is not kernel:
+            functions[kernel.name] = functions[first.name]
+            continue
         start, constants = len(module.functions), len(module.globals)
         emit_kernel(module, target, kernel)
         own = re.compile(rf"@{re.escape(kernel.name)}(?=[.(])")

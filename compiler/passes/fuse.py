@@ -12,7 +12,7 @@ Nodes that cost nothing (broadcasts, scalars, index patterns) are copied into ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kgraph.compiler.analysis.uses import users
@@ -36,7 +36,8 @@ def fuse(graph: Graph) -> Graph:
     """
     groups = _Grouping(graph).run()
     free = free_nodes(graph)
-    nodes = tuple(_node_of(graph, g, free) for g in _in_order(graph, groups))
+    producer, uses = graph.producers(), users(graph)
+    nodes = tuple(_node_of(graph, g, free, producer, uses) for g in _in_order(graph, groups))
     return graph if nodes == graph.nodes else Graph(graph.name, graph.inputs, nodes, graph.outputs)
 
 
@@ -280,9 +281,10 @@ def _in_order(graph: Graph, groups: list[_Group]) -> list[_Group]:
     return ordered
 
 
-def _node_of(graph: Graph, group: _Group, free: set[Node]) -> Node:
+def _node_of(
+    graph: Graph, group: _Group, free: set[Node], producer: Mapping[Value, Node], uses: Mapping[Value, Sequence[Node]]
+) -> Node:
     """The group as one node: itself if it is alone and reads no free node, else a `fusion`."""
-    producer = graph.producers()
     body: list[Node] = []
     made: set[Value] = set()
     placed: set[Node] = set()
@@ -304,7 +306,6 @@ def _node_of(graph: Graph, group: _Group, free: set[Node]) -> Node:
     own = {graph.nodes[n] for n in group.nodes}
     inputs = dict.fromkeys(v for node in body for v in node.inputs if v not in made)
     wanted = set(graph.outputs)
-    uses = users(graph)
     outputs = [
         v for node in body if node in own for v in node.outputs
         if v in wanted or any(r not in own for r in uses.get(v, ()))
