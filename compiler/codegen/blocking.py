@@ -99,15 +99,18 @@ def plan(module: Module, target: Target, element: str, transpose_a: bool, transp
     return name
 
 
-def gathered_plan(module: Module, target: Target, element: str, name: str, transposed: bool) -> str:
-    """Name of the constant for the product over windows `name`, whose functions are `name`.gather and `name`.pack."""
+def gathered_plan(module: Module, target: Target, element: str, transposed: bool, gather: str, pack: str) -> str:
+    """Name of the constant for products over windows with these functions of their own; written on first use."""
     t = tiling(target, element)
+    name = f"matmul.windows.{gather}.{pack}"
+    if any(text.startswith(f"@{name} ") for text in module.globals):
+        return name
     fields = [f"i64 {int(transposed)}", "i64 0", f"ptr @{pack_a(module, target, t)}" if transposed else "ptr null"]
-    fields += [f"ptr @{name}.pack", f"ptr @{name}.gather", "ptr null"]
+    fields += [f"ptr @{pack}", f"ptr @{gather}", "ptr null"]
     fields += [f"ptr @{micro_kernel(module, target, t, height, not transposed)}" for height in t.heights]
     types = ", ".join(field.split()[0] for field in fields)
-    module.globals.append(f"@{name}.plan = internal constant {{ {types} }} {{ {', '.join(fields)} }}")
-    return f"{name}.plan"
+    module.globals.append(f"@{name} = internal constant {{ {types} }} {{ {', '.join(fields)} }}")
+    return name
 
 
 def gathered_product(module: Module, target: Target, element: str) -> str:

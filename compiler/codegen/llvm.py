@@ -249,16 +249,16 @@ class KernelWriter:
         plain = as_plain(stmt) if isinstance(stmt.a, Window) else None
         body = body_of_flat_row(stmt)
         buffers, variables, outer = self._captured(scope, replace(stmt, body=body))
-        captured = [("ptr", self.bases[b]) for b in buffers]
-        captured += [("i64", scope.variable(v)) for v in variables]
+        captured = [("i64", scope.variable(v)) for v in variables]
+        captured += [("ptr", self.bases[b]) for b in buffers]
         captured += [(register_type(d, 1), scope.local(n).text) for n, d in outer.items()]
         params = [(ty, f"x.{n}") for n, (ty, _) in enumerate(captured)]
         if stmt in self.split:
             captured += [("i64", "%part"), ("i64", "%parts")]
             params += [("i64", "part"), PARTS]
         texts = iter([f"%{param}" for _, param in params])
-        bases = {b: next(texts) for b in buffers}
         sizes = {v: next(texts) for v in variables}
+        bases = {b: next(texts) for b in buffers}
         locals_ = {n: Value(next(texts), 1) for n in outer}
 
         def epilogue(f: Function, ty: str, sums: list[str], row: str, col: str, mask: str | None) -> None:
@@ -273,7 +273,7 @@ class KernelWriter:
 
         spec = _spec(stmt, plain)
         if spec is None:
-            slots = {v: n for n, v in enumerate(variables, len(buffers))}
+            slots = {v: n for n, v in enumerate(variables) if v in window_names(stmt)}
             emit_window_product(self.f.module, self.target, name, stmt, params, slots, epilogue)
         else:
             emit_matmul(self.f.module, self.target, name, spec, params, epilogue)

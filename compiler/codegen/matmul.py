@@ -19,7 +19,7 @@ from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.packing import lanes_below
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.tiles import Tiling, tiling
-from kgraph.compiler.codegen.windows import emit_gather, emit_pack
+from kgraph.compiler.codegen.windows import gather_function, pack_function
 from kgraph.ir.loops import Contract
 
 # epilogue(f, vector_type, [sum], row, column, mask): see `emit_matmul`.
@@ -127,9 +127,8 @@ def emit_window_product(
     element = stmt.dtype.llvm
     t = tiling(target, element)
     slots = sorted(variables.items())
-    emit_gather(module, target, t, f"{name}.gather", stmt, slots)
-    emit_pack(module, target, t, f"{name}.pack", stmt, slots)
-    constant = gathered_plan(module, target, element, name, transposed(stmt))
+    functions = gather_function(module, target, t, stmt, slots), pack_function(module, target, t, stmt, slots)
+    constant = gathered_plan(module, target, element, transposed(stmt), *functions)
     _emit_product(module, target, name, gathered_product(module, target, element), constant, extra_params)
     _emit_finish(module, target, t, f"{name}.finish", extra_params, epilogue)
 

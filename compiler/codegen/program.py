@@ -123,17 +123,15 @@ def _emit_once(module: Module, target: Target, kernels: Sequence[Kernel]) -> Fun
         if first is not kernel:
             functions[kernel.name] = functions[first.name]
             continue
-        start, constants = len(module.functions), len(module.globals)
+        start = len(module.functions)
         emit_kernel(module, target, kernel)
         own = re.compile(rf"@{re.escape(kernel.name)}(?=[.(])")
         new = module.functions[start:]
         # The functions of this kernel; matrix products may also have added shared ones, which stay.
         ours = [text for text in new if own.search(text.partition("\n")[0])]
-        tables = [text for text in module.globals[constants:] if own.match(text)]
-        key = tuple(own.sub("@", text) for text in (*ours, *tables))
+        key = tuple(own.sub("@", text) for text in ours)
         if key in written:
             module.functions[start:] = [text for text in new if text not in ours]
-            module.globals[constants:] = [text for text in module.globals[constants:] if text not in tables]
         functions[kernel.name] = (written.setdefault(key, kernel.name), kernel.sizes)
     return functions
 

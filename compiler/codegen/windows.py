@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -35,25 +35,46 @@ PACK_PARAMS = [
 ]  # fmt: skip
 
 
-def emit_gather(
-    module: Module, target: Target, t: Tiling, name: str, stmt: Contract, slots: Sequence[tuple[str, int]]
-) -> None:
-    """Write `void name(ptr src, ptr dst, i64 ld, i64 line, i64 lines, i64 cell, i64 cells, ptr context)`.
+def gather_function(
+    module: Module, target: Target, t: Tiling, stmt: Contract, slots: Sequence[tuple[str, int]]
+) -> str:
+    """Name of `void name(ptr src, ptr dst, i64 ld, i64 line, i64 lines, i64 cell, i64 cells, ptr context)`.
 
     dst[i * ld + j] is the first operand's element at line `line` + i and cell `cell` + j, for i < lines, j < cells
     (see `Line`; 0 outside the buffer). Up to a vector more is written behind each line. `slots` are the sizes and
-    outer variables that the operand's index uses, and their places in the context.
+    outer variables that the operand's index uses, and their places in the context. Equal functions are written once.
     """
-    _Gather(module, target, t, name, gathered(stmt), slots).write()
+    line = gathered(stmt)
+    return _written_once(module, "windows.gather", lambda name: _Gather(module, target, t, name, line, slots).write())
 
 
-def emit_pack(
-    module: Module, target: Target, t: Tiling, name: str, stmt: Contract, slots: Sequence[tuple[str, int]]
-) -> None:
-    """Write `void name(ptr src, ptr dst, i64 first, i64 count, i64 column, i64 columns, ptr context)`.
+def _written_once(module: Module, kind: str, write: Callable[[str], None]) -> str:
+    """Write a function; if the module has one of the same kind with the same text, that one's name."""
+    start = f"define internal void @{kind}."
+    others = [text for text in module.functions if text.startswith(start)]
+    write(f"{kind}.{len(others)}")
+    _, _, own = module.functions[-1].partition("(")
+    for text in others:
+        head, _, body = text.partition("(")
+        if body == own:
+            module.functions.pop()
+            return head.partition("@")[2]
+    return f"{kind}.{len(others)}"
+
+
+def pack_function(
+    module: Module, target: Target, t: Tiling, stmt: Contract, slots: Sequence[tuple[str, int]]
+) -> str:
+    """Name of `void name(ptr src, ptr dst, i64 first, i64 count, i64 column, i64 columns, ptr context)`.
 
     It packs rows first .. first + count - 1 of the second operand, from `column` on, as `packing.pack_b` does.
     """
+    return _written_once(module, "windows.pack", lambda name: _write_pack(module, target, t, name, stmt, slots))
+
+
+def _write_pack(
+    module: Module, target: Target, t: Tiling, name: str, stmt: Contract, slots: Sequence[tuple[str, int]]
+) -> None:
     assert isinstance(stmt.b, Window)
     flat = flat_window(stmt.b)
     run = _merged(flat, stmt.over)
