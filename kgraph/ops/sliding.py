@@ -50,8 +50,13 @@ class Axis:
 
     @property
     def is_static(self) -> bool:
-        """Whether the regions are known: the size is, or nothing lies outside."""
+        """Whether the regions of outputs are known: the size is, or nothing lies outside."""
         return isinstance(self.size, int) or (self.low == 0 and self.high == 0)
+
+    @property
+    def is_invertible(self) -> bool:
+        """Whether the regions of inputs are known: the size is, or windows neither overlap nor lie outside."""
+        return isinstance(self.size, int) or (self.is_static and self.window <= self.stride and self.dilation == 1)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Region:
         other: distance of the positions on the other side.
     """
 
-    start: int
+    start: Dim
     step: int
     count: Dim
     taps: tuple[tuple[int, int], ...]
@@ -120,8 +125,10 @@ def output_regions(axis: Axis) -> list[Region]:
 
 
 def input_regions(axis: Axis) -> list[Region]:
-    """Input positions grouped by stride phase and by the taps through which outputs see them; the size is known."""
+    """Input positions grouped by stride phase and by the taps through which outputs see them."""
     size, outputs, stride = axis.size, axis.outputs, axis.stride
+    if not isinstance(size, int):
+        return _apart(axis)
     assert isinstance(size, int)
     assert isinstance(outputs, int)
 
@@ -135,6 +142,18 @@ def input_regions(axis: Axis) -> list[Region]:
         for _, group in itertools.groupby(positions, lambda p: tuple(k for k, _ in seen(p))):
             members = list(group)
             regions.append(Region(members[0], stride, len(members), seen(members[0]), 1))
+    return regions
+
+
+def _apart(axis: Axis) -> list[Region]:
+    """The same for windows that do not overlap, along an axis of any size: what is seen, then what is left over."""
+    regions = []
+    for phase in range(axis.stride):
+        seen: Dim = axis.outputs if phase < axis.window else 0
+        if phase < axis.window:
+            regions.append(Region(phase, axis.stride, seen, ((phase, 0),), 1))
+        count = (axis.size - phase + axis.stride - 1) // axis.stride
+        regions.append(Region(phase + axis.stride * seen, axis.stride, count - seen, (), 1))
     return regions
 
 

@@ -7,15 +7,18 @@ from op_samples import graph_of_sample, samples_of
 from plan_runner import run_planned
 
 from kgraph.compiler.native import compile_native
+from kgraph.compiler.passes.autodiff import autodiff
 from kgraph.config import override
 from kgraph.ir.dims import symbol
 from kgraph.ir.dtypes import f32
 from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.loop_parser import parse_kernel
 from kgraph.ir.loop_printer import kernel_to_text
+from kgraph.ir.opdef import emitting
 from kgraph.ir.types import TensorType
 from kgraph.ops import REGISTRY, convolution, pooling
 from kgraph.runtime.executable import Executable
+from kgraph.runtime.interpreter import interpret
 
 NAMES = tuple(op.name for op in (*convolution.OPS, *pooling.OPS))
 SAMPLES = [
@@ -132,3 +135,24 @@ def test_a_window_of_one_tap_is_a_plain_product():
     got, wanted, code = native_and_reference("conv", [x.shape, w.shape], [x, w], strided)
     close(got, wanted)
     assert "windows.gather" in code.llvm
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 7, 11, 12, 13])
+@pytest.mark.parametrize("window, stride", [(1, 1), (2, 2), (2, 3), (3, 3), (1, 4)])
+def test_pooling_of_unknown_sizes_where_windows_do_not_overlap(size, window, stride):
+    if size < window:
+        return
+    attrs = {"window": (window,), "strides": (stride,), "low": (0,), "high": (0,)}
+    x = np.random.default_rng(size).standard_normal((2, size, 9)).astype(np.float32)
+    builder = GraphBuilder("pool", REGISTRY)
+    value = builder.input(TensorType(f32, (2, symbol("n"), 9)))
+    with emitting(builder):
+        results = [builder.emit("max_pool", value, **attrs), builder.emit("sum_pool", value, **attrs)]
+        losses = [builder.emit("sum", y * y, axes=(0, 1, 2), keepdims=False) for y in results]
+        results += [builder.emit("gradient", loss, value) for loss in losses]
+    graph = autodiff(builder.build(results))
+    with np.errstate(all="ignore"):
+        wanted = interpret(graph, [x])
+    native = Executable(compile_native(graph, 0, check=True).artifact, []).run([x])
+    for got, expected in zip(native, wanted, strict=True):
+        close(got, expected)
