@@ -13,7 +13,7 @@ from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, DataError, StateError
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH
-from kgraph.models.comparison import Comparison, compare_program
+from kgraph.models.comparison import Comparison, compare_results, compare_training
 from kgraph.models.memory import MemoryReport, memory_report
 from kgraph.models.model_data import Data, input_arrays, training_data
 from kgraph.models.training_programs import Target, TrainingSetup, predict_program
@@ -293,14 +293,13 @@ class Trainer:
         """
         if y is None:
             arrays, _ = input_arrays(self, "compare", x)
-            return Comparison(compare_program(self._predict_program(), arrays, "output"))
+            return Comparison(compare_results(self._predict_program(), arrays, "output"))
         setup = self._compiled("compare")
         data = self._prepared("compare", x, y, None)
         inputs = data.arrays[: len(self._model.input_specs())]
-        rows = compare_program(self._predict_program(), inputs, "output")
-        rows += compare_program(self._program("gradients", data), data.arrays, "")
-        updated = set(self._model.trainable_variables)
-        rows += compare_program(self._program("train", data), data.arrays, None, updated)
+        rows = compare_results(self._predict_program(), inputs, "output")
+        programs = self._program("gradients", data), self._program("train", data)
+        rows += compare_training(*programs, data.arrays, self._model.trainable_variables)
         setup.reset()
         return Comparison(rows)
 
