@@ -19,7 +19,7 @@ from kgraph.ir.dtypes import DType, dtype_of, f32, f64, i32, u8
 from kgraph.ir.loops import Accumulate, Combine, For, Init, Stmt
 from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, NoGrad, Sample, Types, current_emitter, primitive
 from kgraph.ir.operators import broadcast_to
-from kgraph.ir.scalar import Expr, Local, call, cast, const
+from kgraph.ir.scalar import Expr, IndexValue, Local, call, cast, const
 from kgraph.ir.types import TensorType
 from kgraph.ops.nests import Index
 from kgraph.ops.reductions import lowest
@@ -35,6 +35,7 @@ from kgraph.ops.sliding import (
     output_regions,
     output_shape,
     over_regions,
+    over_taps,
     tap_slices,
 )
 
@@ -97,7 +98,7 @@ def _reduced(combine: Combine, start: Callable[[DType], float]) -> Callable[...,
 
         def elements(context: LoopContext, index: Index, taps: Taps, c: Dim) -> tuple[Stmt, ...]:
             acc = context.fresh("acc")
-            steps = [Accumulate(acc, combine, context.read(0, (*place, c))) for _, place in taps]
+            steps = over_taps(context, taps, lambda _, at: (Accumulate(acc, combine, context.read(0, (*at, c))),))
             done = context.write(0, (*index, c), Local(acc, source.dtype))
             return Init(acc, const(start(source.dtype), source.dtype)), *steps, *done
 
@@ -123,27 +124,33 @@ def _index_loops(context: LoopContext, **attrs: Any) -> tuple[Stmt, ...]:
 
     def elements(context: LoopContext, index: Index, taps: Taps, c: Dim) -> tuple[Stmt, ...]:
         best, place = context.fresh("best"), context.fresh("place")
-        values = [context.read(0, (*at, c)) for _, at in taps]
-        out: list[Stmt] = [Init(best, const(lowest(dtype), dtype))]
-        out += [Accumulate(best, "max", x) for x in values]
-        out.append(Init(place, const(math.prod(window), i32)))
-        for x, (tap, _) in zip(values, taps, strict=True):
+        behind = const(math.prod(window), i32)
+
+        def candidate(tap: Index, at: Index) -> tuple[Stmt, ...]:
+            x = context.read(0, (*at, c))
             found: Expr = call("eq", x, Local(best, dtype))
             if dtype.is_float:  # the maximum is NaN if any element is, and only NaN differs from itself
                 found = call("or", found, call("ne", x, x))
-            number = call("select", found, const(_number(tap, window), i32), const(math.prod(window), i32))
-            out.append(Accumulate(place, "min", number))
-        return (*out, *context.write(0, (*index, c), cast(Local(place, i32), result)))
+            return (Accumulate(place, "min", call("select", found, _number(tap, window, i32), behind)),)
+
+        return (
+            Init(best, const(lowest(dtype), dtype)),
+            *over_taps(context, taps, lambda _, at: (Accumulate(best, "max", context.read(0, (*at, c))),)),
+            Init(place, behind),
+            *over_taps(context, taps, candidate),
+            *context.write(0, (*index, c), cast(Local(place, i32), result)),
+        )
 
     regions = [output_regions(a) for a in _axes("max_pool_index", source.shape, attrs)]
     return _loops(regions, source.shape[0], source.shape[-1], context, elements)
 
 
-def _number(tap: Sequence[int], window: Sequence[int]) -> int:
-    number = 0
+def _number(tap: Index, window: Sequence[int], dtype: DType) -> Expr:
+    """The number of a tap as a value."""
+    number: Dim = 0
     for k, size in zip(tap, window, strict=True):
         number = number * size + k
-    return number
+    return const(number, dtype) if isinstance(number, int) else IndexValue(number, dtype)
 
 
 def _check_places(op: str, y: TensorType, index: TensorType, x: Shape, attrs: Attrs) -> None:
@@ -170,21 +177,21 @@ def _unpool_grad(d: Any, y: Any, dy: Any, index: Any, shape: Shape, **attrs: Any
 def _unpool_loops(context: LoopContext, shape: Shape, **attrs: Any) -> tuple[Stmt, ...]:
     return _spread(context, shape, attrs, lambda tap, at: call(
         "select",
-        call("eq", context.read(1, at), const(_number(tap, attrs["window"]), context.in_types[1].dtype)),
+        call("eq", context.read(1, at), _number(tap, attrs["window"], context.in_types[1].dtype)),
         context.read(0, at),
         const(0.0, context.in_types[0].dtype),
     ))  # fmt: skip
 
 
 def _spread(
-    context: LoopContext, shape: Shape, attrs: Attrs, term: Callable[[tuple[int, ...], Index], Expr]
+    context: LoopContext, shape: Shape, attrs: Attrs, term: Callable[[Index, Index], Expr]
 ) -> tuple[Stmt, ...]:
     """Each input position sums `term(tap, output)` over the outputs that see it."""
     dtype = context.in_types[0].dtype
 
     def elements(context: LoopContext, index: Index, taps: Taps, c: Dim) -> tuple[Stmt, ...]:
         acc = context.fresh("acc")
-        steps = [Accumulate(acc, "add", term(tap, (*at, c))) for tap, at in taps]
+        steps = over_taps(context, taps, lambda tap, at: (Accumulate(acc, "add", term(tap, (*at, c))),))
         return Init(acc, const(0.0, dtype)), *steps, *context.write(0, (*index, c), Local(acc, dtype))
 
     regions = [input_regions(a) for a in _axes("unpool", shape, attrs, known=True)]
@@ -210,12 +217,13 @@ def _pick_loops(context: LoopContext, **attrs: Any) -> tuple[Stmt, ...]:
     dtype = source.dtype
 
     def elements(context: LoopContext, index: Index, taps: Taps, c: Dim) -> tuple[Stmt, ...]:
-        value: Expr = const(0.0, dtype)
-        place = context.read(1, (*index, c))
-        for tap, at in taps:
-            here = call("eq", place, const(_number(tap, attrs["window"]), places.dtype))
-            value = call("select", here, context.read(0, (*at, c)), value)
-        return context.write(0, (*index, c), value)
+        acc, place, none = context.fresh("acc"), context.read(1, (*index, c)), const(0.0, dtype)
+
+        def chosen(tap: Index, at: Index) -> tuple[Stmt, ...]:
+            here = call("eq", place, _number(tap, attrs["window"], places.dtype))
+            return (Accumulate(acc, "add", call("select", here, context.read(0, (*at, c)), none)),)
+
+        return Init(acc, none), *over_taps(context, taps, chosen), *context.write(0, (*index, c), Local(acc, dtype))
 
     regions = [output_regions(a) for a in _axes("max_pick", source.shape, attrs)]
     return _loops(regions, source.shape[0], source.shape[-1], context, elements)
@@ -268,6 +276,8 @@ _CASES: tuple[tuple[tuple[int, ...], Attrs], ...] = tuple(
         ((1, 1, 1), (1,), (1,), (0,), (0,)),
         ((1, 7, 2), (2,), (4,), (0,), (0,)),
         ((2, 3, 18, 1), (3, 17), (1, 1), (1, 8), (1, 8)),
+        ((2, 13, 15, 9), (6, 7), (6, 8), (0, 0), (0, 0)),
+        ((1, 9, 12, 3), (6, 7), (1, 2), (0, 0), (0, 0)),
     )
 )
 

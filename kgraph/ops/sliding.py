@@ -17,6 +17,10 @@ from kgraph.ir.opdef import Attrs, LoopContext
 from kgraph.ops.nests import Index
 from kgraph.ops.signatures import expect_dims
 
+# Windows of non-overlapping pooling up to which each phase has code of its own, and taps up to which each one has.
+_FEW_PHASES = 4
+_FEW_TAPS = 32
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -56,7 +60,12 @@ class Axis:
     @property
     def is_invertible(self) -> bool:
         """Whether the regions of inputs are known: the size is, or windows neither overlap nor lie outside."""
-        return isinstance(self.size, int) or (self.is_static and self.window <= self.stride and self.dilation == 1)
+        return isinstance(self.size, int) or self.is_apart
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether no input position is seen by two windows, and no window lies outside."""
+        return self.low == 0 and self.high == 0 and self.window <= self.stride and self.dilation == 1
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,8 @@ class Region:
         count: number of positions.
         taps: (tap, first position on the other side); the other side moves by `other` per position.
         other: distance of the positions on the other side.
+        inner: number of neighbours of each position that belong to the region, too; each is seen through the tap after
+            that of the neighbour before it, at the same position on the other side.
     """
 
     start: Dim
@@ -75,6 +86,7 @@ class Region:
     count: Dim
     taps: tuple[tuple[int, int], ...]
     other: int
+    inner: int = 1
 
 
 def axes_of(op: str, shape: Shape, window: Sequence[int], attrs: Attrs) -> tuple[Axis, ...]:
@@ -127,7 +139,7 @@ def output_regions(axis: Axis) -> list[Region]:
 def input_regions(axis: Axis) -> list[Region]:
     """Input positions grouped by stride phase and by the taps through which outputs see them."""
     size, outputs, stride = axis.size, axis.outputs, axis.stride
-    if not isinstance(size, int):
+    if not isinstance(size, int) or (axis.is_apart and axis.window > _FEW_PHASES):
         return _apart(axis)
     assert isinstance(size, int)
     assert isinstance(outputs, int)
@@ -146,18 +158,16 @@ def input_regions(axis: Axis) -> list[Region]:
 
 
 def _apart(axis: Axis) -> list[Region]:
-    """The same for windows that do not overlap, along an axis of any size: what is seen, then what is left over."""
-    regions = []
-    for phase in range(axis.stride):
-        seen: Dim = axis.outputs if phase < axis.window else 0
-        if phase < axis.window:
-            regions.append(Region(phase, axis.stride, seen, ((phase, 0),), 1))
-        count = (axis.size - phase + axis.stride - 1) // axis.stride
-        regions.append(Region(phase + axis.stride * seen, axis.stride, count - seen, (), 1))
-    return regions
+    """The same for windows that do not overlap, along an axis of any size: windows, gaps, and what is left over."""
+    window, stride, outputs = axis.window, axis.stride, axis.outputs
+    end = (outputs - 1) * stride + window
+    windows = Region(0, stride, outputs, ((0, 0),), 1, window)
+    gaps = Region(window, stride, outputs - 1, (), 1, stride - window)
+    rest = Region(end, 1, axis.size - end, (), 1)
+    return [region for region in (windows, gaps, rest) if region.count != 0 and region.inner != 0]
 
 
-Taps = Sequence[tuple[tuple[int, ...], Index]]
+Taps = Sequence[tuple[Index, Index]]
 Position = Callable[[Index, Taps], tuple[Stmt, ...]]
 
 
@@ -179,17 +189,39 @@ def over_regions(
 def _region(
     context: LoopContext, batch: Dim, chosen: Sequence[Region], body: Position
 ) -> tuple[Stmt, ...]:
-    names = [context.fresh("i") for _ in chosen]
-    steps: list[Dim] = [0 if r.count == 1 else symbol(n) for n, r in zip(names, chosen, strict=True)]
-    position = [r.start + r.step * i for r, i in zip(chosen, steps, strict=True)]
+    loops = [(context.fresh("i"), r.count) for r in chosen] + [(context.fresh("j"), r.inner) for r in chosen]
+    values: list[Dim] = [0 if extent == 1 else symbol(name) for name, extent in loops]
+    places, inner = values[: len(chosen)], values[len(chosen) :]
+    position = [r.start + r.step * i + j for r, i, j in zip(chosen, places, inner, strict=True)]
     taps = []
     for combination in itertools.product(*(r.taps for r in chosen)):
-        other = [first + r.other * i for (_, first), r, i in zip(combination, chosen, steps, strict=True)]
-        taps.append((tuple(k for k, _ in combination), (batch, *other)))
+        other = [first + r.other * i for (_, first), r, i in zip(combination, chosen, places, strict=True)]
+        taps.append((tuple(k + j for (k, _), j in zip(combination, inner, strict=True)), (batch, *other)))
     statements = body((batch, *position), taps)
-    for name, region in reversed(list(zip(names, chosen, strict=True))):
-        if statements and region.count != 1:
-            statements = (For(name, region.count, "serial", statements),)
+    for name, extent in reversed(loops):
+        if statements and extent != 1:
+            statements = (For(name, extent, "serial", statements),)
+    return statements
+
+
+def over_taps(
+    context: LoopContext, taps: Taps, body: Callable[[Index, Index], tuple[Stmt, ...]]
+) -> tuple[Stmt, ...]:
+    """`body(tap, index)` for all taps of a region, row by row: one after the other, or in loops if they are many."""
+    if len(taps) <= _FEW_TAPS:
+        return tuple(itertools.chain.from_iterable(body(tap, index) for tap, index in taps))
+    first_tap, first_index = taps[0]
+    tap, index, loops = list(first_tap), list(first_index), []
+    for axis in range(len(first_tap)):
+        along = [(t, i) for t, i in taps if all(t[a] == first_tap[a] for a in range(len(first_tap)) if a != axis)]
+        if len(along) > 1:
+            var = context.fresh("k")
+            loops.append((var, len(along)))
+            tap[axis] = tap[axis] + symbol(var) * (along[1][0][axis] - along[0][0][axis])
+            index[axis + 1] = index[axis + 1] + symbol(var) * (along[1][1][axis + 1] - along[0][1][axis + 1])
+    statements = body(tuple(tap), tuple(index))
+    for var, extent in reversed(loops):
+        statements = (For(var, extent, "serial", statements),)
     return statements
 
 
