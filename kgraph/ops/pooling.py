@@ -217,7 +217,8 @@ def _pick_loops(context: LoopContext, **attrs: Any) -> tuple[Stmt, ...]:
     dtype = source.dtype
 
     def elements(context: LoopContext, index: Index, taps: Taps, c: Dim) -> tuple[Stmt, ...]:
-        acc, place, none = context.fresh("acc"), context.read(1, (*index, c)), const(0.0, dtype)
+        # Adding -0 changes no number, not even a zero.
+        acc, place, none = context.fresh("acc"), context.read(1, (*index, c)), const(-0.0, dtype)
 
         def chosen(tap: Index, at: Index) -> tuple[Stmt, ...]:
             here = call("eq", place, _number(tap, attrs["window"], places.dtype))
