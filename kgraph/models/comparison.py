@@ -93,8 +93,9 @@ def compare_arrays(name: str, expected: Array, received: Array, slack: Array | N
         return Row(name, expected.shape, float("nan"), float("nan"), float("nan"), tolerance, False)
     if not a.size:
         return Row(name, expected.shape, 0.0, 0.0, 0.0, tolerance, True)
-    difference, scale = np.abs(a - b), float(np.abs(a).max()) or 1.0
-    allowed = tolerance * scale + (np.zeros_like(a) if slack is None else slack[finite].astype(np.float64))
+    difference: Array = np.abs(a - b)
+    scale = float(np.abs(a).max()) or 1.0
+    allowed: Array = tolerance * scale + (np.zeros_like(a) if slack is None else slack[finite].astype(np.float64))
     worst = int(np.argmax(difference / allowed))
     spacing = np.spacing(np.maximum(np.abs(a), np.abs(b)).astype(expected.dtype)).astype(np.float64)
     return Row(
