@@ -83,8 +83,8 @@ def compare_arrays(name: str, expected: Array, received: Array, slack: Array | N
     """
     if expected.dtype.kind != "f":
         equal = bool(np.array_equal(expected, received))
-        difference = 0.0 if equal else float(np.abs(expected.astype("f8") - received.astype("f8")).max())
-        return Row(name, expected.shape, difference, difference, difference, 0.0, equal)
+        largest = 0.0 if equal else float(np.abs(expected.astype("f8") - received.astype("f8")).max())
+        return Row(name, expected.shape, largest, largest, largest, 0.0, equal)
     tolerance = ROUNDINGS * float(np.finfo(expected.dtype).eps)
     finite = np.isfinite(expected)
     same_places = bool(np.array_equal(expected[~finite], received[~finite], equal_nan=True))
