@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from keras_samples import run
+from keras_samples import CLASSIFIER, FROM_ROOT, LIST, TWO_LAYERS, run
 
 import kgraph
 from kgraph.errors import DTypeError
@@ -34,28 +34,6 @@ outputs = Dense(units=30)(x)      # 第二次全连接层
 model = Model(inputs=inputs, outputs=outputs)   # 使用Model封装模型
 """
 
-CLASSIFIER = """
-from keras.models import Sequential
-from keras.layers import Dense
-
-# define the neural network architecture
-model = Sequential()
-model.add(Dense(units=64, activation='relu', input_dim=input_shape[1]))
-model.add(Dense(units=num_classes, activation='softmax'))
-"""
-
-LIST = """
-from keras.models import Sequential
-from keras.layers import Dense, Activation
-
-# create a sequential model
-model = Sequential([
-    Dense(units=64, activation='relu'),
-    Dense(units=32, activation='relu'),
-    Dense(units=num_classes, activation='softmax')
-])
-"""
-
 BRANCHES = """
 from keras.models import Input, Model
 from keras.layers import Dense, Concatenate, Reshape
@@ -79,17 +57,6 @@ pred = Dense(units=1, activation='sigmoid')(z)
 model = Model(inputs=input_tensor, outputs=pred)
 """
 
-FROM_ROOT = """
-from keras import Sequential
-from keras.layers import Dense, Activation
-
-model = Sequential()
-model.add(Dense(units=64, input_dim=100)) # 添加全连接层
-model.add(Activation('relu'))            # 添加激活函数层
-model.add(Dense(units=10))               # 添加另一个全连接层
-model.add(Activation('softmax'))         # 添加softmax激活函数
-"""
-
 TWO_INPUTS = """
 from keras import Input, Model
 from keras.layers import Dense, Concatenate
@@ -102,15 +69,6 @@ denseB = Dense(units=32)(inputB)       # 添加第二个全连接层
 concatAB = Concatenate()([activationA, denseB])    # 将两个输入合并
 output = Dense(units=1, activation='sigmoid')(concatAB)      # 添加输出层
 model = Model(inputs=[inputA, inputB], outputs=output)        # 创建模型对象
-"""
-
-TWO_LAYERS = """
-from keras.models import Sequential
-from keras.layers import Dense
-
-model = Sequential()
-model.add(Dense(units=32, input_dim=784))
-model.add(Dense(units=10, activation='softmax'))
 """
 
 BUILTIN = """

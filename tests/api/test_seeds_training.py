@@ -6,20 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_samples import run
+from keras_samples import CLASSIFIER, FROM_ROOT, LIST, TWO_LAYERS, run
 
 from kgraph.errors import ShapeError, StateError
 from kgraph.utils import to_categorical
-
-CLASSIFIER = """
-from keras.models import Sequential
-from keras.layers import Dense
-
-# define the neural network architecture
-model = Sequential()
-model.add(Dense(units=64, activation='relu', input_dim=input_shape[1]))
-model.add(Dense(units=num_classes, activation='softmax'))
-"""
 
 COMPILE = "model.compile(loss='categorical_crossentropy', optimizer='adam')"
 
@@ -31,29 +21,6 @@ EVALUATE = """
 score = model.evaluate(X_test, Y_test, verbose=0)
 print('Test loss:', score[0])
 print('Test accuracy:', score[1])
-"""
-
-LIST = """
-from keras.models import Sequential
-from keras.layers import Dense, Activation
-
-# create a sequential model
-model = Sequential([
-    Dense(units=64, activation='relu'),
-    Dense(units=32, activation='relu'),
-    Dense(units=num_classes, activation='softmax')
-])
-"""
-
-FROM_ROOT = """
-from keras import Sequential
-from keras.layers import Dense, Activation
-
-model = Sequential()
-model.add(Dense(units=64, input_dim=100)) # 添加全连接层
-model.add(Activation('relu'))            # 添加激活函数层
-model.add(Dense(units=10))               # 添加另一个全连接层
-model.add(Activation('softmax'))         # 添加softmax激活函数
 """
 
 TWO_INPUTS = """
@@ -68,15 +35,6 @@ denseB = Dense(units=32)(inputB)       # 添加第二个全连接层
 concatAB = Concatenate()([activationA, denseB])    # 将两个输入合并
 output = Dense(units=1, activation='sigmoid')(concatAB)      # 添加输出层
 model = Model(inputs=[inputA, inputB], outputs=output)        # 创建模型对象
-"""
-
-TWO_LAYERS = """
-from keras.models import Sequential
-from keras.layers import Dense
-
-model = Sequential()
-model.add(Dense(units=32, input_dim=784))
-model.add(Dense(units=10, activation='softmax'))
 """
 
 FIT_IMAGES = """
