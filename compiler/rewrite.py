@@ -11,7 +11,7 @@ from kgraph.ir.graph import Graph, GraphBuilder, Node, Value
 from kgraph.ir.location import UNKNOWN, Location, layer_scope
 from kgraph.ir.opdef import Attr, OpDef, Trait
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 
 Number: TypeAlias = "int | float | bool"
 

@@ -12,7 +12,7 @@ from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import cast
 from kgraph.lookup import find
-from kgraph.ops import composites
+from kgraph.primitives import composites
 
 # Constants of Klambauer et al. (2017): fixed point of mean 0 and variance 1.
 _SELU_ALPHA = 1.6732632423543772848170429916717

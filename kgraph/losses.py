@@ -15,8 +15,8 @@ from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import shape_text
 from kgraph.lookup import did_you_mean
 from kgraph.naming import snake_case
-from kgraph.ops.composites import mean, one_hot, reshape, size, square
-from kgraph.ops.composites import sum as total
+from kgraph.primitives.composites import mean, one_hot, reshape, size, square
+from kgraph.primitives.composites import sum as total
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
 

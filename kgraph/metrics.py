@@ -26,8 +26,8 @@ from kgraph.losses import (
     weights_for,
 )
 from kgraph.naming import snake_case
-from kgraph.ops.composites import argmax, equal, mean, reshape, size
-from kgraph.ops.composites import sum as total
+from kgraph.primitives.composites import argmax, equal, mean, reshape, size
+from kgraph.primitives.composites import sum as total
 from kgraph.trace import current_trace
 from kgraph.variable import Variable
 

@@ -12,7 +12,7 @@ from kgraph.errors import ArgumentError, DTypeError
 from kgraph.ir.operators import binary, cast
 from kgraph.lookup import did_you_mean
 from kgraph.naming import auto_name, snake_case
-from kgraph.ops.composites import maximum, sqrt, square
+from kgraph.primitives.composites import maximum, sqrt, square
 from kgraph.trace import Trace, current_trace
 from kgraph.variable import Variable
 

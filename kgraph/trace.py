@@ -10,7 +10,7 @@ from kgraph.errors import GraphError
 from kgraph.ir.graph import Graph, GraphBuilder, Value
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 from kgraph.variable import Variable
 
 

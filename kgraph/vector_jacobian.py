@@ -16,7 +16,7 @@ from kgraph.errors import ArgumentError
 from kgraph.ir.opdef import emitting
 from kgraph.models.model import Model
 from kgraph.nesting import flatten
-from kgraph.ops import composites
+from kgraph.primitives import composites
 from kgraph.trace import Trace, gradients
 
 Array: TypeAlias = "npt.NDArray[Any]"

@@ -22,7 +22,7 @@ def to_networkx(graph: Graph) -> nx.MultiDiGraph[Any]:
     >>> from kgraph.ir.dtypes import f32
     >>> from kgraph.ir.graph import GraphBuilder
     >>> from kgraph.ir.types import TensorType
-    >>> from kgraph.ops import REGISTRY
+    >>> from kgraph.primitives import REGISTRY
     >>> builder = GraphBuilder("square", REGISTRY)
     >>> x = builder.input(TensorType(f32, (3,)), "x")
     >>> view = to_networkx(builder.build([builder.emit("mul", x, x)]))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from kgraph.compiler.analysis.uses import users
 from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.opdef import Alias, Loops, Pointwise, Scalar
-from kgraph.ops.structural import fusion
+from kgraph.primitives.structural import fusion
 
 # Copying these into a reader costs no arithmetic (their elements are index patterns or single loads), or less than
 # writing and reading them: random bits come out of a few registers.

@@ -21,7 +21,7 @@ from kgraph.ir.loops import Contract, For, Kernel, Store
 from kgraph.ir.opdef import Alias, Scalar
 from kgraph.ir.scalar import Buffer, Load
 from kgraph.ir.types import TensorType
-from kgraph.ops.logic import copy
+from kgraph.primitives.logic import copy
 
 # Symbolic sizes are taken to be this when buffers are ordered by size; any number gives a valid plan.
 TYPICAL_SIZE = 64

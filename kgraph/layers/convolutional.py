@@ -14,7 +14,7 @@ from kgraph.ir.operators import cast
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import unsupported, whole_number
 from kgraph.layers.spatial import SpatialLayer, one_of, per_axis
-from kgraph.ops import composites
+from kgraph.primitives import composites
 
 # Arguments of Keras that must keep their default here.
 _UNSUPPORTED = ("regularizer", "constraint")

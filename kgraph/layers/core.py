@@ -13,7 +13,7 @@ from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import unsupported, whole_number
 from kgraph.layers.base import Layer
 from kgraph.layers.history import inputs_behind
-from kgraph.ops import composites
+from kgraph.primitives import composites
 
 
 class Dense(Layer):

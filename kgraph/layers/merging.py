@@ -12,7 +12,7 @@ from kgraph.layers.arguments import whole_number
 from kgraph.layers.base import Layer
 from kgraph.layers.history import described
 from kgraph.layers.normalization import unit_length
-from kgraph.ops import composites
+from kgraph.primitives import composites
 
 
 class Merge(Layer):

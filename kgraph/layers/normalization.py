@@ -11,7 +11,7 @@ from kgraph.ir.opdef import current_emitter
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import unsupported, whole_number
 from kgraph.layers.base import Layer
-from kgraph.ops import composites
+from kgraph.primitives import composites
 from kgraph.trace import current_trace
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from kgraph.errors import ShapeError
 from kgraph.ir.opdef import current_emitter
 from kgraph.layers.spatial import SpatialLayer, one_of, pairs_per_axis, per_axis
-from kgraph.ops import composites
+from kgraph.primitives import composites
 
 
 class ZeroPadding(SpatialLayer):

@@ -6,7 +6,7 @@ from typing import Any
 
 from kgraph.ir.opdef import current_emitter
 from kgraph.layers.spatial import SpatialLayer, one_of, per_axis
-from kgraph.ops import composites, pooling
+from kgraph.primitives import composites, pooling
 
 
 class Pooling(SpatialLayer):

@@ -8,7 +8,7 @@ import numpy as np
 
 from kgraph.errors import ArgumentError
 from kgraph.layers.base import Layer
-from kgraph.ops import composites
+from kgraph.primitives import composites
 from kgraph.trace import current_trace
 
 

@@ -12,7 +12,7 @@ from kgraph.ir.operators import broadcast_to
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import whole_number
 from kgraph.layers.base import Layer
-from kgraph.ops import composites
+from kgraph.primitives import composites
 
 
 class Flatten(Layer):

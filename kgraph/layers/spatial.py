@@ -11,7 +11,7 @@ from kgraph.ir.opdef import current_emitter
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import whole_number
 from kgraph.layers.base import Layer
-from kgraph.ops import composites
+from kgraph.primitives import composites
 
 FORMATS = ("channels_last", "channels_first")
 

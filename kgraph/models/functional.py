@@ -14,7 +14,7 @@ from kgraph.keras_tensor import FunctionalNode, KerasTensor, Operation, shape_te
 from kgraph.layers.base import Layer
 from kgraph.layers.input import InputLayer
 from kgraph.nesting import flatten, map_structure
-from kgraph.ops import composites
+from kgraph.primitives import composites
 
 
 class LayerGraph:

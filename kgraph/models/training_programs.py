@@ -18,9 +18,9 @@ from kgraph.lookup import did_you_mean
 from kgraph.losses import Loss, as_loss
 from kgraph.metrics import Mean, Metric, as_metric, check_name
 from kgraph.nesting import flatten
-from kgraph.ops.composites import size
 from kgraph.optimizers import Optimizer
 from kgraph.optimizers import get as get_optimizer
+from kgraph.primitives.composites import size
 from kgraph.trace import Trace, gradients
 from kgraph.variable import Variable
 

@@ -8,7 +8,7 @@ import pytest
 import kgraph
 from kgraph import config, layers, utils
 from kgraph.layers import Add, Concatenate, Dense, Dropout, Flatten, InputLayer, Layer, Reshape
-from kgraph.ops import composites
+from kgraph.primitives import composites
 
 
 @pytest.fixture(autouse=True)

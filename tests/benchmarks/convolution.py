@@ -32,7 +32,7 @@ from kgraph.compiler.native import compile_native
 from kgraph.ir.dtypes import f32
 from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 from kgraph.runtime.executable import Executable
 
 # (image side, input channels, window, output channels, stride): ResNet-50's 3x3 and 1x1, then the layers of a CNN on

@@ -14,7 +14,7 @@ from kgraph.ir.opdef import OpDef, Sample, current_emitter, emitting
 from kgraph.ir.operators import match
 from kgraph.ir.types import TensorType
 from kgraph.ir.verify import verify
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 from kgraph.runtime.interpreter import interpret
 
 PASSES = tuple(dict.fromkeys((*EXPAND, *OPTIMIZE)))

@@ -14,7 +14,7 @@ from kgraph.ir.dtypes import f32
 from kgraph.ir.graph import Graph, GraphBuilder
 from kgraph.ir.loops import For, Init
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 from kgraph.runtime.executable import Executable
 
 

@@ -23,11 +23,11 @@ from kgraph.ir.dtypes import f32
 from kgraph.ir.graph import Graph, GraphBuilder
 from kgraph.ir.opdef import emitting
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY
-from kgraph.ops.contractions import matmul as product
-from kgraph.ops.elementwise import exp, sigmoid
-from kgraph.ops.reductions import sum_
-from kgraph.ops.shaping import transpose
+from kgraph.primitives import REGISTRY
+from kgraph.primitives.contractions import matmul as product
+from kgraph.primitives.elementwise import exp, sigmoid
+from kgraph.primitives.reductions import sum_
+from kgraph.primitives.shaping import transpose
 from kgraph.runtime.interpreter import interpret
 
 SIZES = (0, 1, 3, 17)

@@ -11,7 +11,7 @@ from kgraph.ir.dtypes import f32, f64
 from kgraph.ir.graph import GraphBuilder, Value
 from kgraph.ir.parser import parse
 from kgraph.ir.printer import to_text
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
 

@@ -16,7 +16,7 @@ from kgraph.ir.loop_parser import parse_kernel
 from kgraph.ir.loop_printer import kernel_to_text
 from kgraph.ir.opdef import emitting
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY, convolution, pooling
+from kgraph.primitives import REGISTRY, convolution, pooling
 from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
 

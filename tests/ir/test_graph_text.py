@@ -19,7 +19,7 @@ from kgraph.ir.parser import parse
 from kgraph.ir.printer import array_to_text, to_text
 from kgraph.ir.types import TensorType
 from kgraph.ir.verify import verify
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 
 # An op that takes any attributes, to carry every kind of value through the text.
 CARRIER = OpDef(

@@ -9,7 +9,7 @@ import kgraph.ir
 from kgraph.ir.parser import parse, parse_kernel
 from kgraph.ir.printer import kernel_to_text, to_text
 from kgraph.ir.verify import verify, verify_kernel
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 
 README = (Path(kgraph.ir.__file__).parent / "README.md").read_text("utf-8")
 TEXTS = [block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL) if block.startswith(("graph", "kernel"))]

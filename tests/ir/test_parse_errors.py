@@ -11,7 +11,7 @@ from kgraph.errors import ParseError
 from kgraph.ir.lexer import MAX_TEXT
 from kgraph.ir.loop_parser import parse_kernel
 from kgraph.ir.parser import parse
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 
 HEAD = "graph @g(%x: f32[batch, 3], %y: f32[3]) {\n  "
 TAIL = "\n  return %x\n}\n"

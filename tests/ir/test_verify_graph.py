@@ -16,7 +16,7 @@ from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.parser import parse
 from kgraph.ir.types import TensorType
 from kgraph.ir.verify import verify
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 
 TEXT = """
 graph @net(%x: f32[batch, 4], %w: f32[4, 3], %b: f32[3]) {

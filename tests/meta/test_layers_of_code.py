@@ -16,7 +16,7 @@ RANKS = {
     "kgraph.errors": 0,
     "kgraph.config": 1,
     "kgraph.ir": 2,
-    "kgraph.ops": 3,
+    "kgraph.primitives": 3,
     "kgraph.compiler": 4,
     "kgraph.runtime": 4,
 }
@@ -133,8 +133,16 @@ def test_every_entry_of_the_lazy_table_is_used():
 
 
 PLANTED = [
-    (upward_imports, {"kgraph/ir/graph.py": "from kgraph.ops.math import add"}, "kgraph.ir must not import kgraph.ops"),
-    (upward_imports, {"kgraph/ops/math.py": "import kgraph.layers.core"}, "kgraph.ops must not import kgraph:"),
+    (
+        upward_imports,
+        {"kgraph/ir/graph.py": "from kgraph.primitives.math import add"},
+        "kgraph.ir must not import kgraph.primitives",
+    ),
+    (
+        upward_imports,
+        {"kgraph/primitives/math.py": "import kgraph.layers.core"},
+        "kgraph.primitives must not import kgraph:",
+    ),
     (upward_imports, {"kgraph/errors.py": "from kgraph.config import settings"}, "must not import kgraph.config"),
     (upward_imports, {"compiler/a.py": "from kgraph.runtime.b import c"}, "must not import kgraph.runtime"),
     (upward_imports, {"runtime/b.py": "def f():\n    import kgraph.compiler.a"}, "must not import kgraph.compiler"),
@@ -187,11 +195,11 @@ def test_what_is_allowed_is_not_reported(tmp_path: Path):
         "kgraph/errors.py": "",
         "kgraph/ir/__init__.py": "",
         "kgraph/ir/graph.py": "from kgraph.errors import KgraphError\nimport numpy as np",
-        "kgraph/ops/__init__.py": "from kgraph.ops.math import add",
-        "kgraph/ops/math.py": "from kgraph.ir.graph import Graph",
-        "kgraph/layers/core.py": "from kgraph.compiler.codegen import llvm\nfrom kgraph.ops import math",
+        "kgraph/primitives/__init__.py": "from kgraph.primitives.math import add",
+        "kgraph/primitives/math.py": "from kgraph.ir.graph import Graph",
+        "kgraph/layers/core.py": "from kgraph.compiler.codegen import llvm\nfrom kgraph.primitives import math",
         "compiler/__init__.py": "",
-        "compiler/codegen/llvm.py": "import llvmlite\nfrom kgraph.ops import add",
+        "compiler/codegen/llvm.py": "import llvmlite\nfrom kgraph.primitives import add",
         "runtime/loader.py": "import llvmlite.binding",
     }
     for name, text in files.items():

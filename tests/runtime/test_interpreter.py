@@ -13,8 +13,8 @@ from kgraph.ir.dtypes import f32, f64, i32
 from kgraph.ir.graph import Graph, GraphBuilder, Node, Value
 from kgraph.ir.opdef import NoGrad, emitting, primitive
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY
-from kgraph.ops.structural import fusion
+from kgraph.primitives import REGISTRY
+from kgraph.primitives.structural import fusion
 from kgraph.runtime.interpreter import interpret
 
 BATCH = symbol("batch")

@@ -11,7 +11,7 @@ import kgraph.runtime.sharing as sharing
 from kgraph.compiler.native import compile_native
 from kgraph.config import override
 from kgraph.ir.opdef import Sample
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 from kgraph.runtime.executable import Executable
 
 L = kgraph.layers

@@ -25,7 +25,7 @@ from kgraph.ir.dims import symbol
 from kgraph.ir.dtypes import f32
 from kgraph.ir.opdef import Sample
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 from kgraph.random_seed import set_random_seed
 from kgraph.runtime.executable import Executable
 from kgraph.runtime.threads import _quota, thread_count

@@ -11,7 +11,7 @@ from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.graph import Graph, GraphBuilder
 from kgraph.ir.opdef import OpDef, Sample, Trait
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 
 PRIMITIVES = tuple(op for op in REGISTRY.values() if not op.traits & Trait.STRUCTURAL)
 

@@ -15,7 +15,7 @@ from kgraph.ir.parser import parse
 from kgraph.ir.printer import to_text
 from kgraph.ir.types import TensorType
 from kgraph.ir.verify import verify
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 from kgraph.runtime.interpreter import interpret
 
 Pass = Callable[[Graph], Graph]

@@ -17,8 +17,8 @@ from kgraph.ir.dtypes import DType, bool_, f32, f64, i32, i64, u8, u32
 from kgraph.ir.graph import Graph, GraphBuilder, Value
 from kgraph.ir.opdef import Trait, emitting
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY, convolution, pooling
-from kgraph.ops.sampling import numbers
+from kgraph.primitives import REGISTRY, convolution, pooling
+from kgraph.primitives.sampling import numbers
 
 Array = npt.NDArray[Any]
 

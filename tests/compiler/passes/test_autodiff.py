@@ -15,7 +15,7 @@ from kgraph.ir.graph import Graph, Value
 from kgraph.ir.location import layer_scope
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 
 
 def emit(op: str, *args: Value, **attrs: object) -> Value:

@@ -6,7 +6,7 @@ from pass_checks import becomes, graph_of, stays
 from kgraph.compiler.passes.dce import dce
 from kgraph.compiler.passes.fold import LARGEST_BYTES, fold
 from kgraph.ir.graph import Graph, GraphBuilder
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 
 
 def folded(graph: Graph) -> Graph:

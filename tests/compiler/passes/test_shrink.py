@@ -14,7 +14,7 @@ from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.opdef import emitting
 from kgraph.ir.types import TensorType
 from kgraph.ir.verify import verify
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 from kgraph.runtime.interpreter import interpret
 
 SAME = {"strides": (1, 1), "low": (1, 1), "high": (1, 1), "dilation": (1, 1), "groups": 1}

@@ -8,8 +8,8 @@ from kgraph.errors import GraphError, InternalError
 from kgraph.ir.graph import Graph
 from kgraph.ir.opdef import Attrs, Expanded, NoGrad, Trait, Types, primitive
 from kgraph.ir.types import TensorType
-from kgraph.ops.sampling import attrs_only, bad, of
-from kgraph.ops.signatures import FLOATS, expect, expect_kind
+from kgraph.primitives.sampling import attrs_only, bad, of
+from kgraph.primitives.signatures import FLOATS, expect, expect_kind
 
 
 def _infer_gradient(types: Types, attrs: Attrs) -> tuple[TensorType, ...]:

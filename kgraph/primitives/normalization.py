@@ -19,10 +19,10 @@ from kgraph.ir.loops import Accumulate, Init, Let, Stmt
 from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, Pointwise, Sample, Types, current_emitter, primitive
 from kgraph.ir.scalar import Expr, IndexValue, Local, call, const
 from kgraph.ir.types import TensorType
-from kgraph.ops.nests import Each, Index, over_rows
-from kgraph.ops.reductions import spread
-from kgraph.ops.sampling import bad, numbers, of
-from kgraph.ops.signatures import FLOATS, expect, expect_axes, expect_kind, reduced_shape
+from kgraph.primitives.nests import Each, Index, over_rows
+from kgraph.primitives.reductions import spread
+from kgraph.primitives.sampling import bad, numbers, of
+from kgraph.primitives.signatures import FLOATS, expect, expect_axes, expect_kind, reduced_shape
 
 # Shape of x and the axes over which it has one mean.
 CASES: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (

@@ -21,11 +21,11 @@ from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, NoGrad, Sample, Ty
 from kgraph.ir.operators import broadcast_to
 from kgraph.ir.scalar import Expr, IndexValue, Local, call, cast, const
 from kgraph.ir.types import TensorType
-from kgraph.ops.nests import Index
-from kgraph.ops.reductions import lowest
-from kgraph.ops.sampling import bad, numbers, of
-from kgraph.ops.signatures import FLOATS, NUMBERS, expect, expect_dims, expect_kind
-from kgraph.ops.sliding import (
+from kgraph.primitives.nests import Index
+from kgraph.primitives.reductions import lowest
+from kgraph.primitives.sampling import bad, numbers, of
+from kgraph.primitives.signatures import FLOATS, NUMBERS, expect, expect_dims, expect_kind
+from kgraph.primitives.sliding import (
     Axis,
     Region,
     Taps,

@@ -13,12 +13,12 @@ from kgraph.ir.loops import Accumulate, Init, Let, Stmt
 from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, Sample, Types, current_emitter, primitive
 from kgraph.ir.scalar import Expr, Local, call, const
 from kgraph.ir.types import TensorType
-from kgraph.ops.elementwise import choose
-from kgraph.ops.losses import EPSILON, clip_array, clipped, clipped_expr
-from kgraph.ops.nests import Each, Index, over_rows
-from kgraph.ops.reductions import spread
-from kgraph.ops.sampling import bad, numbers, of
-from kgraph.ops.signatures import FLOATS, expect, expect_fraction, expect_kind, expect_same
+from kgraph.primitives.elementwise import choose
+from kgraph.primitives.losses import EPSILON, clip_array, clipped, clipped_expr
+from kgraph.primitives.nests import Each, Index, over_rows
+from kgraph.primitives.reductions import spread
+from kgraph.primitives.sampling import bad, numbers, of
+from kgraph.primitives.signatures import FLOATS, expect, expect_fraction, expect_kind, expect_same
 
 ROWS: tuple[tuple[int, ...], ...] = (
     (3, 4), (5,), (1,), (1, 1), (0, 3), (2, 3, 10), (4, 37), (7, 1), (2, 0, 5), (6, 16),

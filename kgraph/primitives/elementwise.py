@@ -13,8 +13,8 @@ from kgraph.ir import scalar
 from kgraph.ir.opdef import Array, GradRule, NoGrad, OpDef, Scalar, Trait, current_emitter, primitive
 from kgraph.ir.operators import binary, match
 from kgraph.ir.scalar import Expr, call, const
-from kgraph.ops.sampling import SPECIALS, Sampler, elementwise_errors, elementwise_samples
-from kgraph.ops.signatures import FLOATS, NUMBERS, Kinds, alike
+from kgraph.primitives.sampling import SPECIALS, Sampler, elementwise_errors, elementwise_samples
+from kgraph.primitives.signatures import FLOATS, NUMBERS, Kinds, alike
 
 BORDERS = (np.nan, np.inf, -np.inf, 0.0, -0.0)
 

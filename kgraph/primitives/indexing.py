@@ -13,9 +13,9 @@ from kgraph.ir.dtypes import DType, bool_, f32, f64, i32, i64, u8, u32
 from kgraph.ir.opdef import Array, Attrs, LoopContext, NoGrad, Pointwise, Sample, Types, primitive
 from kgraph.ir.scalar import Expr, IndexValue, call
 from kgraph.ir.types import TensorType
-from kgraph.ops.nests import Index
-from kgraph.ops.sampling import bad, of
-from kgraph.ops.signatures import ANY, INTEGERS, expect, expect_dims, expect_dtype, expect_kind
+from kgraph.primitives.nests import Index
+from kgraph.primitives.sampling import bad, of
+from kgraph.primitives.signatures import ANY, INTEGERS, expect, expect_dims, expect_dtype, expect_kind
 
 
 def _infer_one_hot(types: Types, attrs: Attrs) -> TensorType:

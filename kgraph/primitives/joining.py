@@ -14,9 +14,9 @@ from kgraph.ir.loops import For, Stmt
 from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, Pointwise, Sample, Types, current_emitter, primitive
 from kgraph.ir.scalar import Expr, const
 from kgraph.ir.types import TensorType
-from kgraph.ops.nests import Index, every_element
-from kgraph.ops.sampling import NUMERIC, bad, numbers, of, with_attrs
-from kgraph.ops.signatures import NUMBERS, expect, expect_axis, expect_dims, expect_kind
+from kgraph.primitives.nests import Index, every_element
+from kgraph.primitives.sampling import NUMERIC, bad, numbers, of, with_attrs
+from kgraph.primitives.signatures import NUMBERS, expect, expect_axis, expect_dims, expect_kind
 
 
 def _shape_of(value: Any) -> Shape:

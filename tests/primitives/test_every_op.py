@@ -14,7 +14,7 @@ from kgraph.ir.dtypes import f32, f64
 from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.opdef import Expanded, NoGrad, Sample, emitting, primitive
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY, table
+from kgraph.primitives import REGISTRY, table
 from kgraph.runtime.interpreter import interpret
 
 OPS = pytest.mark.parametrize("op", PRIMITIVES, ids=lambda op: op.name)

@@ -24,8 +24,8 @@ from kgraph.ir.opdef import (
 )
 from kgraph.ir.scalar import Expr, call
 from kgraph.ir.types import TensorType
-from kgraph.ops.elementwise import choose
-from kgraph.ops.sampling import (
+from kgraph.primitives.elementwise import choose
+from kgraph.primitives.sampling import (
     NUMERIC,
     SHAPES,
     SPECIALS,
@@ -37,7 +37,7 @@ from kgraph.ops.sampling import (
     numbers,
     of,
 )
-from kgraph.ops.signatures import ANY, BOOLS, FLOATS, NUMBERS, Kinds, alike, expect, expect_dtype, expect_same
+from kgraph.primitives.signatures import ANY, BOOLS, FLOATS, NUMBERS, Kinds, alike, expect, expect_dtype, expect_same
 
 STEP = NoGrad("the result is bool: its slope is 0 wherever it exists")
 

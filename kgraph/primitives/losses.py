@@ -12,9 +12,9 @@ from kgraph.ir.opdef import Array, Attrs, Sample, Scalar, Trait, Types, current_
 from kgraph.ir.operators import binary
 from kgraph.ir.scalar import Expr, call, const
 from kgraph.ir.types import TensorType
-from kgraph.ops.elementwise import choose
-from kgraph.ops.sampling import SHAPES, bad, elementwise_errors, numbers, of
-from kgraph.ops.signatures import FLOATS, alike, expect, expect_fraction, expect_kind, expect_same
+from kgraph.primitives.elementwise import choose
+from kgraph.primitives.sampling import SHAPES, bad, elementwise_errors, numbers, of
+from kgraph.primitives.signatures import FLOATS, alike, expect, expect_fraction, expect_kind, expect_same
 
 EPSILON = {"epsilon": 1e-7}
 

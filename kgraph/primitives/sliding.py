@@ -14,8 +14,8 @@ from kgraph.errors import ShapeError
 from kgraph.ir.dims import Dim, Shape, symbol
 from kgraph.ir.loops import For, Stmt
 from kgraph.ir.opdef import Attrs, LoopContext
-from kgraph.ops.nests import Index
-from kgraph.ops.signatures import expect_dims
+from kgraph.primitives.nests import Index
+from kgraph.primitives.signatures import expect_dims
 
 # Windows of non-overlapping pooling up to which each phase has code of its own, and taps up to which each one has.
 _FEW_PHASES = 4

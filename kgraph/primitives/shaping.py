@@ -24,9 +24,9 @@ from kgraph.ir.opdef import (
 )
 from kgraph.ir.scalar import Expr, Local, const
 from kgraph.ir.types import TensorType
-from kgraph.ops.nests import Each, Index, over_rows
-from kgraph.ops.sampling import NUMERIC, bad, of, with_attrs
-from kgraph.ops.signatures import NUMBERS, expect, expect_axes, expect_dims, expect_kind
+from kgraph.primitives.nests import Each, Index, over_rows
+from kgraph.primitives.sampling import NUMERIC, bad, of, with_attrs
+from kgraph.primitives.signatures import NUMBERS, expect, expect_axes, expect_dims, expect_kind
 
 
 def _shape_of(value: Any) -> Shape:

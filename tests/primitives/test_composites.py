@@ -14,7 +14,7 @@ from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.opdef import emitting
 from kgraph.ir.philox import philox2x32
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY, composites
+from kgraph.primitives import REGISTRY, composites
 from kgraph.runtime.interpreter import interpret
 
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from kgraph.errors import InternalError
 from kgraph.ir.opdef import OpDef
-from kgraph.ops import (
+from kgraph.primitives import (
     contractions,
     convolution,
     elementwise,

@@ -27,10 +27,18 @@ from kgraph.ir.opdef import (
 from kgraph.ir.operators import binary
 from kgraph.ir.scalar import Expr, IndexValue, Local, call, const
 from kgraph.ir.types import TensorType
-from kgraph.ops.elementwise import choose
-from kgraph.ops.nests import Each, Index, over_rows
-from kgraph.ops.sampling import NUMERIC, bad, of, with_attrs
-from kgraph.ops.signatures import NUMBERS, expect, expect_axes, expect_axis, expect_flag, expect_kind, reduced_shape
+from kgraph.primitives.elementwise import choose
+from kgraph.primitives.nests import Each, Index, over_rows
+from kgraph.primitives.sampling import NUMERIC, bad, of, with_attrs
+from kgraph.primitives.signatures import (
+    NUMBERS,
+    expect,
+    expect_axes,
+    expect_axis,
+    expect_flag,
+    expect_kind,
+    reduced_shape,
+)
 
 SAMPLES: tuple[tuple[tuple[int, ...], Attrs], ...] = tuple(
     (shape, {"axes": axes, "keepdims": keepdims})

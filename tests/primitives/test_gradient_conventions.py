@@ -10,7 +10,7 @@ from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.opdef import emitting
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY, composites
+from kgraph.primitives import REGISTRY, composites
 from kgraph.runtime.interpreter import interpret
 
 

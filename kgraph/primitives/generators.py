@@ -12,9 +12,9 @@ from kgraph.ir.dtypes import DType, dtype_of, f32, f64, i32, i64, u8, u32
 from kgraph.ir.opdef import Array, Attrs, LoopContext, NoGrad, Pointwise, primitive
 from kgraph.ir.scalar import Const, Expr, IndexValue
 from kgraph.ir.types import TensorType
-from kgraph.ops.nests import Index
-from kgraph.ops.sampling import attrs_only, bad, of
-from kgraph.ops.signatures import NUMBERS, expect_axis, expect_dims, expect_dtype, without_operands
+from kgraph.primitives.nests import Index
+from kgraph.primitives.sampling import attrs_only, bad, of
+from kgraph.primitives.signatures import NUMBERS, expect_axis, expect_dims, expect_dtype, without_operands
 
 NO_OPERANDS = NoGrad("it has no operands")
 

@@ -13,12 +13,12 @@ from kgraph.ir.loops import Accumulate, Init, Let, Stmt
 from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, Sample, Types, current_emitter, primitive
 from kgraph.ir.scalar import Expr, IndexValue, Local, call, const
 from kgraph.ir.types import TensorType
-from kgraph.ops.nests import Each, Index, over_rows
-from kgraph.ops.normalization import Moments, count_of, expect_floats, expect_shape, two_part_moments
-from kgraph.ops.reductions import spread
-from kgraph.ops.rowwise import row_spread
-from kgraph.ops.sampling import bad, numbers, of
-from kgraph.ops.signatures import expect
+from kgraph.primitives.nests import Each, Index, over_rows
+from kgraph.primitives.normalization import Moments, count_of, expect_floats, expect_shape, two_part_moments
+from kgraph.primitives.reductions import spread
+from kgraph.primitives.rowwise import row_spread
+from kgraph.primitives.sampling import bad, numbers, of
+from kgraph.primitives.signatures import expect
 
 ROWS: tuple[tuple[int, ...], ...] = (
     (3, 4), (5,), (1,), (1, 1), (0, 3), (2, 3, 10), (4, 37), (7, 1), (2, 0, 5), (6, 16),

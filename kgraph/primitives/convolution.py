@@ -21,10 +21,10 @@ from kgraph.ir.loops import Accumulate, Contract, For, Init, Ranges, Stmt, Windo
 from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, Sample, Types, current_emitter, primitive
 from kgraph.ir.scalar import Expr, Local, call, const
 from kgraph.ir.types import TensorType
-from kgraph.ops.nests import Index, every_element
-from kgraph.ops.sampling import bad, numbers, of
-from kgraph.ops.signatures import FLOATS, expect, expect_dims, expect_kind
-from kgraph.ops.sliding import (
+from kgraph.primitives.nests import Index, every_element
+from kgraph.primitives.sampling import bad, numbers, of
+from kgraph.primitives.signatures import FLOATS, expect, expect_dims, expect_kind
+from kgraph.primitives.sliding import (
     Axis,
     Taps,
     axes_of,

@@ -16,9 +16,9 @@ from kgraph.ir.opdef import Array, Attrs, LoopContext, NoGrad, Pointwise, Sample
 from kgraph.ir.philox import philox2x32
 from kgraph.ir.scalar import Expr, call, const
 from kgraph.ir.types import TensorType
-from kgraph.ops.nests import Index
-from kgraph.ops.sampling import bad, key_array, of
-from kgraph.ops.signatures import expect, expect_dims
+from kgraph.primitives.nests import Index
+from kgraph.primitives.sampling import bad, key_array, of
+from kgraph.primitives.signatures import expect, expect_dims
 
 KEY = TensorType(u32, (2,))
 BITS = NoGrad("keys and random bits are integers")

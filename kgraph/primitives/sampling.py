@@ -14,7 +14,7 @@ import numpy.typing as npt
 from kgraph.ir.dtypes import ALL, DType, bool_, f32, f64, i32, i64, u8, u32
 from kgraph.ir.opdef import Array, Attrs, BadCall, Sample
 from kgraph.ir.types import TensorType
-from kgraph.ops.signatures import Kinds
+from kgraph.primitives.signatures import Kinds
 
 Sampler: TypeAlias = "Callable[[np.random.Generator], Iterable[Sample]]"
 

@@ -25,7 +25,7 @@ from kgraph.ir.dtypes import f32, f64
 from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.opdef import OpDef, Sample
 from kgraph.ir.types import TensorType
-from kgraph.ops import REGISTRY
+from kgraph.primitives import REGISTRY
 
 THREADS = 3
 SPECIALS = ("nan", "inf", "-inf", "-0", "0", "subnormal")

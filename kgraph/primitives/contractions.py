@@ -14,9 +14,9 @@ from kgraph.ir.loops import Contract, Matrix, Stmt
 from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, Sample, Types, current_emitter, primitive
 from kgraph.ir.scalar import Local
 from kgraph.ir.types import TensorType
-from kgraph.ops.nests import Index, every_batch
-from kgraph.ops.sampling import bad, numbers, of
-from kgraph.ops.signatures import FLOATS, expect, expect_flag, expect_kind
+from kgraph.primitives.nests import Index, every_batch
+from kgraph.primitives.sampling import bad, numbers, of
+from kgraph.primitives.signatures import FLOATS, expect, expect_flag, expect_kind
 
 
 def _sides(shape: Shape, transposed: bool) -> tuple[Dim, Dim]:

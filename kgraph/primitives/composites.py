@@ -17,7 +17,7 @@ from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import binary, broadcast_to, lift, match
 from kgraph.ir.operators import cast as convert
 from kgraph.ir.types import TensorType, broadcast_shapes
-from kgraph.ops import rowwise
+from kgraph.primitives import rowwise
 
 Axes = int | Sequence[int] | None
 
