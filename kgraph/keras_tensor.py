@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.opdef import current_emitter, emitting, is_tracing
 from kgraph.ir.operators import Operators
 from kgraph.ir.types import TensorType, keras_shape
+from kgraph.masks import mask_of
 from kgraph.naming import auto_name
 from kgraph.nesting import flatten, map_structure
 from kgraph.trace import Trace
@@ -29,12 +31,14 @@ class KerasTensor(Operators):
     Args:
         type: element type and shape.
         name: as messages call it.
+        mask_type: type of the mask that goes with the tensor; None if it has none.
 
     Python operators make further symbolic tensors.
     """
 
-    def __init__(self, type: TensorType, name: str = "") -> None:
+    def __init__(self, type: TensorType, name: str = "", mask_type: TensorType | None = None) -> None:
         self.type = type
+        self.mask_type = mask_type
         self.name = name or auto_name("keras_tensor")
         self.node: FunctionalNode | None = None
 
@@ -57,6 +61,11 @@ class KerasTensor(Operators):
     def source(self) -> str:
         """Name of the operation that made the tensor; empty if none did."""
         return self.node.operation.name if self.node else ""
+
+    @property
+    def _keras_mask(self) -> Any:
+        """The mask as a symbolic tensor, under Keras' name; None if there is none."""
+        return FunctionOperation(mask_of, "mask")(self) if self.mask_type else None
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
@@ -148,11 +157,11 @@ class Operation:
 
     def symbolic_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Record a call on symbolic tensors; the results' types come from tracing the call once."""
-        types = trace_types(self, args, kwargs)
-        for leaf in flatten(types):
-            if not isinstance(leaf, TensorType):
-                raise GraphError(f"{self.name}: result of the call", expected="tensors", received=repr(leaf))
-        outputs = map_structure(KerasTensor, types)
+        with placeholder_call(self, args, kwargs) as (trace, results):
+            for leaf in flatten(results):
+                if not isinstance(leaf, Operators):
+                    raise GraphError(f"{self.name}: result of the call", expected="tensors", received=repr(leaf))
+            outputs = map_structure(lambda leaf: _described(trace, leaf), results)
         FunctionalNode(self, args, kwargs, outputs)
         return outputs
 
@@ -198,18 +207,41 @@ def active_trace() -> Trace | None:
     return emitter if isinstance(emitter, Trace) else None
 
 
-def trace_types(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Result types of `function` where symbolic tensors and bare types among the arguments become placeholders."""
+@contextmanager
+def placeholder_call(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Iterator[tuple[Trace, Any]]:
+    """Trace `function` once; inside the block its trace is in force and its results are known.
+
+    Symbolic tensors and bare types among the arguments become placeholders, with the masks that go with them.
+    """
     trace = Trace("infer", random_state=Variable(np.zeros(2, "uint32"), "random_state", trainable=False))
 
     def placeholder(leaf: Any) -> Any:
         if isinstance(leaf, TensorType):
             return trace.argument(leaf, "")
-        return trace.argument(leaf.type, leaf.name) if isinstance(leaf, KerasTensor) else leaf
+        if not isinstance(leaf, KerasTensor):
+            return leaf
+        value = trace.argument(leaf.type, leaf.name)
+        if leaf.mask_type is not None:
+            trace.set_mask(value, trace.argument(leaf.mask_type, f"{leaf.name}_mask"))
+        return value
 
     with emitting(trace):
-        out = function(*map_structure(placeholder, args), **map_structure(placeholder, kwargs))
-        return map_structure(lambda leaf: trace.type_of(leaf) if isinstance(leaf, Operators) else leaf, out)
+        yield trace, function(*map_structure(placeholder, args), **map_structure(placeholder, kwargs))
+
+
+def trace_types(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Result types of `function` where symbolic tensors and bare types among the arguments become placeholders."""
+    with placeholder_call(function, args, kwargs) as (trace, results):
+        return map_structure(lambda leaf: trace.type_of(leaf) if isinstance(leaf, Operators) else leaf, results)
+
+
+def _described(trace: Trace, leaf: Any) -> KerasTensor:
+    """A symbolic tensor for a result of the trace."""
+    value = trace.lift(leaf)
+    mask = trace.mask_of(value)
+    return KerasTensor(value.type, mask_type=None if mask is None else mask.type)
 
 
 def type_with_batch(shape: tuple[int | None, ...], dtype: Any, name: str) -> TensorType:

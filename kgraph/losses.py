@@ -14,6 +14,7 @@ from kgraph.ir.operators import broadcast_to, cast
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import shape_text
 from kgraph.lookup import did_you_mean
+from kgraph.masks import mask_of, masked_weights
 from kgraph.naming import snake_case
 from kgraph.primitives.composites import mean, one_hot, reshape, size, square
 from kgraph.primitives.composites import sum as total
@@ -188,6 +189,8 @@ class Loss:
     def _reduced(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
         values = self.call(y_true, y_pred)
         kind = type_of(values)
+        average = self.reduction in ("mean", "sum_over_batch_size")
+        sample_weight = masked_weights(sample_weight, mask_of(y_pred), kind.dtype, average)
         if sample_weight is not None:
             values = values * weights_for(values, sample_weight)
         if self.reduction in ("none", None) or kind.rank == 0:

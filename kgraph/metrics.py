@@ -25,6 +25,7 @@ from kgraph.losses import (
     type_of,
     weights_for,
 )
+from kgraph.masks import mask_of, masked_weights
 from kgraph.naming import snake_case
 from kgraph.primitives.composites import argmax, equal, mean, reshape, size
 from kgraph.primitives.composites import sum as total
@@ -202,7 +203,8 @@ class MeanMetricWrapper(Mean):
     def update(self, *values: Any, sample_weight: Any = None) -> None:
         """Add the function's values for (y_true, y_pred)."""
         y_true, y_pred = values
-        super().update(self.fn(y_true, y_pred, **self.options), sample_weight=sample_weight)
+        weights = masked_weights(sample_weight, mask_of(y_pred), dtype_of(self.dtype), average=False)
+        super().update(self.fn(y_true, y_pred, **self.options), sample_weight=weights)
 
 
 class Accuracy(MeanMetricWrapper):

@@ -48,6 +48,7 @@ class Trace(GraphBuilder):
         self._arguments: list[tuple[str, Value]] = []
         self._inputs_of: dict[Variable, Value] = {}
         self._latest: dict[Variable, Value] = {}
+        self._masks: dict[Value, Value] = {}
 
     def argument(self, type: TensorType, name: str) -> Value:
         """A new argument; `name` is how messages call it."""
@@ -75,6 +76,14 @@ class Trace(GraphBuilder):
         if new.type != variable.type:
             raise GraphError(f"variable '{variable.path}'", expected=str(variable.type), received=str(new.type))
         self._latest[variable] = new
+
+    def mask_of(self, value: Value) -> Value | None:
+        """The mask that goes with a value; None if it has none."""
+        return self._masks.get(value)
+
+    def set_mask(self, value: Value, mask: Value) -> None:
+        """Let `mask` go with a value of this program."""
+        self._masks[self.lift(value)] = self.lift(mask, "mask")
 
     def random_key(self) -> Value:
         """A u32[2] key for one random op: differs between calls in a program and between runs of the program."""

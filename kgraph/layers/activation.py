@@ -10,6 +10,7 @@ from kgraph.errors import ArgumentError, ShapeError
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import unsupported, whole_number
 from kgraph.layers.base import Layer
+from kgraph.primitives import composites
 
 
 class ReLU(Layer):
@@ -20,6 +21,8 @@ class ReLU(Layer):
         negative_slope: slope below the threshold.
         threshold: below it a value counts as negative.
     """
+
+    supports_masking = True
 
     def __init__(
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
@@ -43,6 +46,8 @@ class LeakyReLU(Layer):
     Args:
         negative_slope: also called ``alpha`` in older Keras.
     """
+
+    supports_masking = True
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         negative_slope = kwargs.pop("alpha", negative_slope)
@@ -68,6 +73,8 @@ class PReLU(Layer):
 
     Weights: alpha, of the sample's shape with size 1 at the shared axes. Source: He et al. (2015).
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -118,6 +125,8 @@ class PReLU(Layer):
 class ELU(Layer):
     """``x`` where positive, ``alpha * (exp(x) - 1)`` elsewhere."""
 
+    supports_masking = True
+
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.alpha = alpha
@@ -134,13 +143,17 @@ class ELU(Layer):
 class Softmax(Layer):
     """Softmax along an axis."""
 
+    supports_masking = True
+
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = axis
 
-    def call(self, inputs: Any) -> Any:
-        """The function of the inputs."""
-        return activations.softmax(inputs, self.axis)
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """The function of the inputs; a mask that broadcasts to them leaves out the elements where it is false."""
+        if mask is None:
+            return activations.softmax(inputs, self.axis)
+        return composites.where(mask, activations.softmax(composites.where(mask, inputs, -1e9), self.axis), 0.0)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

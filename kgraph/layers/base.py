@@ -13,17 +13,27 @@ from typing import Any
 import numpy as np
 
 from kgraph.config import floatx
-from kgraph.eager import NUMBERS, EagerPrograms, as_array, as_arrays, current_training, training_scope
+from kgraph.data import warn_user
+from kgraph.eager import NUMBERS, EagerPrograms, as_array, as_arrays, current_training, run_on_arrays, training_scope
 from kgraph.errors import ArgumentError, DTypeError, ShapeError, StateError
 from kgraph.initializers import get as get_initializer
 from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.location import current_location, layer_scope, user_location
 from kgraph.ir.operators import Operators, cast
 from kgraph.ir.types import TensorType, keras_shape
-from kgraph.keras_tensor import KerasTensor, Operation, active_trace, symbolic_tensors, trace_types, type_with_batch
+from kgraph.keras_tensor import (
+    FunctionOperation,
+    KerasTensor,
+    Operation,
+    active_trace,
+    symbolic_tensors,
+    trace_types,
+    type_with_batch,
+)
 from kgraph.lookup import did_you_mean
+from kgraph.masks import carry_mask, fill_mask_arguments, mask_of, masks_of, set_mask
 from kgraph.naming import auto_name, snake_case
-from kgraph.nesting import flatten, map_structure
+from kgraph.nesting import flatten, map_structure, pack
 from kgraph.random_seed import next_seed
 from kgraph.trace import Trace
 from kgraph.variable import Variable
@@ -58,6 +68,22 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def _on_any_tensors(compute_mask: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a class' `compute_mask`, written for values of a program, take symbolic tensors and arrays as well."""
+
+    @functools.wraps(compute_mask)
+    def wrapped(self: Layer, inputs: Any, mask: Any = None) -> Any:
+        function = functools.partial(compute_mask, self)
+        if symbolic_tensors([inputs, mask]):
+            return FunctionOperation(function, "compute_mask")(inputs, mask)
+        if active_trace() is not None:
+            return function(inputs, mask)
+        given = [as_arrays(inputs, self.label), as_arrays(mask, self.label)]
+        return run_on_arrays(self.label, lambda *leaves: function(*pack(given, leaves)), *flatten(given))
+
+    return wrapped
+
+
 class Layer(Operation):
     """A computation with weights: the base of all layers and models.
 
@@ -77,6 +103,9 @@ class Layer(Operation):
 
     _last_change = object()  # another one after every change of a public attribute of any layer
 
+    # Whether the layer knows what becomes of the mask of its input; a layer that does not drops it, with a warning.
+    supports_masking = False
+
     # Variables under these attributes are state of the layer, not weights.
     not_weights = frozenset({"_random_state", "_trainable_variables", "_non_trainable_variables"})
 
@@ -84,6 +113,9 @@ class Layer(Operation):
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
             cls.build = _building(cls.__dict__["build"])  # type: ignore[method-assign]
+        if "compute_mask" in cls.__dict__:
+            cls.compute_mask = _on_any_tensors(cls.__dict__["compute_mask"])  # type: ignore[method-assign]
+            cls.supports_masking = cls.__dict__.get("supports_masking", True)
 
     def __init__(self, *, trainable: bool = True, dtype: Any = None, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(name or auto_name(snake_case(type(self).__name__)))
@@ -263,6 +295,14 @@ class Layer(Operation):
     def check_inputs(self, inputs: Any) -> None:
         """Raise an error if tensors of these types cannot be taken; `inputs` is the first argument of the call."""
 
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The masks of the outputs, from the inputs and their masks (None where there is none).
+
+        The default gives the inputs' masks on; it is asked only if `supports_masking` is set. A subclass that defines
+        it supports masking. Outside of programs it takes symbolic tensors and arrays too.
+        """
+        return mask
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the layer; see the class."""
         if "_programs" not in self.__dict__:
@@ -292,9 +332,25 @@ class Layer(Operation):
         if "training" in self._signature.parameters:
             bound.arguments["training"] = training
         self.check_inputs(args[0] if args else None)
+        fill_mask_arguments(bound, self._signature.parameters)
+        first = next(iter(bound.arguments.values()), None)
+        mask = bound.arguments.get("mask")
+        mask = masks_of(first) if mask is None else mask
         with layer_scope(self.name, self._source), training_scope(training):
             self._build_once(bound.arguments)
-            return self.call(*bound.args, **bound.kwargs)
+            outputs = self.call(*bound.args, **bound.kwargs)
+            self._mask_outputs(first, mask, outputs)
+        return outputs
+
+    def _mask_outputs(self, inputs: Any, mask: Any, outputs: Any) -> None:
+        """Let masks go with those outputs that have none yet: what `compute_mask` makes of the inputs' masks."""
+        if not self.supports_masking:
+            if any(leaf is not None for leaf in flatten(mask)):
+                warn_user(f"{self.label} does not support masking: layers behind it will not see the mask")
+        elif any(mask_of(leaf) is None for leaf in flatten(outputs)):
+            for leaf, new in zip(flatten(outputs), flatten(self.compute_mask(inputs, mask))):
+                if mask_of(leaf) is None:
+                    set_mask(leaf, new)
 
     def _convert(self, trace: Trace, leaf: Any) -> Any:
         """Arrays become constants; floats take the layer's element type."""
@@ -303,7 +359,7 @@ class Layer(Operation):
             return value
         wanted = dtype_of(self.dtype)
         is_float = trace.type_of(value).dtype.is_float
-        return cast(value, wanted) if self.autocast and is_float and wanted.is_float else value
+        return carry_mask(value, cast(value, wanted)) if self.autocast and is_float and wanted.is_float else value
 
     def _build_once(self, arguments: dict[str, Any]) -> None:
         if self.built:
@@ -311,7 +367,7 @@ class Layer(Operation):
         shapes = {
             name: map_structure(_shape_of, value)
             for name, value in arguments.items()
-            if any(isinstance(leaf, Operators) for leaf in flatten(value))
+            if not name.endswith("mask") and any(isinstance(leaf, Operators) for leaf in flatten(value))
         }
         by_name = {f"{name}_shape": shape for name, shape in shapes.items()}
         if len(shapes) > 1 and set(by_name) <= set(inspect.signature(self.build).parameters):

@@ -35,6 +35,8 @@ class Dense(Layer):
     (1, 4)
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         units: int,
@@ -108,6 +110,8 @@ class Activation(Layer):
     Output shape: that of the input.
     """
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activations.get(activation, f"{self.label}: activation")
@@ -123,6 +127,8 @@ class Activation(Layer):
 
 class Identity(Layer):
     """Gives its input."""
+
+    supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         """The inputs."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.dims import product
+from kgraph.ir.dtypes import bool_
+from kgraph.ir.operators import binary, broadcast_to
 from kgraph.ir.types import broadcast_shapes
 from kgraph.layers.arguments import whole_number
 from kgraph.layers.base import Layer
@@ -49,6 +51,12 @@ class Elementwise(Merge):
         """All tensors as one, from left to right."""
         rank = max(x.type.rank for x in inputs)
         return functools.reduce(self.combine, [composites.reshape(x, _raised(x.type.shape, rank)) for x in inputs])
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """A step counts if it does in any input; no mask unless all inputs have one."""
+        if mask is None or any(each is None for each in mask):
+            return None
+        return functools.reduce(functools.partial(binary, "logical_or"), mask)
 
 
 class Add(Elementwise):
@@ -139,6 +147,13 @@ class Concatenate(Merge):
         """The tensors, joined."""
         return composites.concatenate(inputs, self.axis)
 
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The masks, joined along the same axis; along the last one a step counts if it does in any input."""
+        if mask is None or all(each is None for each in mask):
+            return None
+        joined = composites.concatenate([_spread_mask(x, each) for x, each in zip(inputs, mask)], self.axis)
+        return composites.sum(joined, -1) > 0
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "axis": self.axis}
@@ -193,6 +208,9 @@ class Dot(Merge):
         b = composites.reshape(columns, (shape[0], size, product(tuple(right))))
         return composites.reshape(composites.matmul(a, b), (shape[0], *([*left, *right] or [1])))
 
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """None: the products have none."""
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "axes": self.axes, "normalize": self.normalize}
@@ -236,6 +254,14 @@ def dot(inputs: Any, axes: Any = -1, normalize: bool = False, **kwargs: Any) -> 
 def concatenate(inputs: Any, axis: int = -1, **kwargs: Any) -> Any:
     """A list of tensors joined along an axis: a `Concatenate` layer, made and called."""
     return Concatenate(axis, **kwargs)(inputs)
+
+
+def _spread_mask(x: Any, mask: Any) -> Any:
+    """The mask of a tensor as bools of its shape; all true for None."""
+    if mask is None:
+        return composites.full(x.type.shape, True, bool_)
+    shape = mask.type.shape
+    return broadcast_to(composites.reshape(mask, (*shape, *[1] * (x.type.rank - len(shape)))), x.type.shape)
 
 
 def _raised(shape: tuple[Any, ...], rank: int) -> tuple[Any, ...]:

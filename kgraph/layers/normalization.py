@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import kgraph.initializers as initializers
+from kgraph.config import epsilon
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.opdef import current_emitter
+from kgraph.ir.operators import broadcast_to
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import unsupported, whole_number
 from kgraph.layers.base import Layer
@@ -96,6 +98,8 @@ class BatchNormalization(AffineNormalization):
     Source: Ioffe and Szegedy (2015); the moving variance takes the batch's with divisor n, as in Keras.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         axis: int = -1,
@@ -143,8 +147,8 @@ class BatchNormalization(AffineNormalization):
         if self.built and self.moving_mean.shape != sizes:
             raise ShapeError(self.label, expected=f"{self.moving_mean.shape}", received=f"{sizes}")
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """The inputs, normalised; in training the moving statistics are updated."""
+    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
+        """The inputs, normalised; in training the moving statistics are updated, by what the mask keeps."""
         x = composites.cast(inputs, self.dtype)
         emitter = current_emitter()
         rank = emitter.type_of(x).rank
@@ -155,7 +159,10 @@ class BatchNormalization(AffineNormalization):
             y = (x - along(self.moving_mean, channel, rank)) * along(scale, channel, rank)
             return y if self.beta is None else y + along(self.beta, channel, rank)
         others = tuple(a for a in range(rank) if a not in channel)
-        mean, rest, variance = emitter.emit("moments", x, axes=others)
+        if mask is None:
+            mean, rest, variance = emitter.emit("moments", x, axes=others)
+        else:
+            mean, rest, variance = _masked_moments(x, mask, others)
         inverse = emitter.emit("rsqrt", variance + self.epsilon)
         scale = inverse if self.gamma is None else inverse * self.gamma
         shift = -(rest * scale) if self.beta is None else self.beta - rest * scale
@@ -178,6 +185,16 @@ class BatchNormalization(AffineNormalization):
         }
 
 
+def _masked_moments(x: Any, mask: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """As the op "moments", of what a mask without the last axis keeps; as in Keras, its number is raised by epsilon."""
+    keep = broadcast_to(composites.expand_dims(mask, -1), x.type.shape)
+    count = composites.sum(composites.cast(keep, x.dtype), axes) + epsilon()
+    mean = composites.sum(composites.where(keep, x, 0), axes) / count
+    channel = tuple(a for a in range(x.type.rank) if a not in axes)
+    apart = composites.where(keep, x - along(mean, channel, x.type.rank), 0)
+    return mean, composites.zeros_like(mean), composites.sum(apart * apart, axes) / count
+
+
 class LayerNormalization(AffineNormalization):
     """Normalises each sample over some axes, by default the last one.
 
@@ -192,6 +209,8 @@ class LayerNormalization(AffineNormalization):
     Output shape: that of the input. Weights: gamma, beta of the sizes along the axes.
     Source: Ba, Kiros and Hinton (2016).
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -247,6 +266,8 @@ class GroupNormalization(AffineNormalization):
 
     Output shape: that of the input. Weights: gamma, beta ``(channels,)``. Source: Wu and He (2018).
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -355,6 +376,8 @@ class UnitNormalization(Layer):
     >>> (UnitNormalization()([[3.0, 4.0]]) * 10).round().tolist()
     [[6.0, 8.0]]
     """
+
+    supports_masking = True
 
     def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -158,9 +158,24 @@ class GlobalMaxPooling3D(_GlobalMaxPooling):
 
 
 class GlobalAveragePooling1D(_GlobalAveragePooling):
-    """Mean of each channel of ``(batch, length, channels)``; arguments as in `GlobalPooling`."""
+    """Mean of each channel of ``(batch, length, channels)``; arguments as in `GlobalPooling`.
+
+    With a mask, the mean of the steps that it keeps: 0 if it keeps none (Keras gives NaN).
+    """
 
     rank = 1
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """The means."""
+        if mask is None:
+            return super().call(inputs)
+        (steps,) = self.axes if self.data_format == "channels_last" else (2,)
+        keep = composites.expand_dims(mask, 3 - steps)
+        kept = composites.sum(composites.cast(keep, inputs.dtype), steps, self.keepdims)
+        return composites.sum(composites.where(keep, inputs, 0), steps, self.keepdims) / composites.maximum(kept, 1)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """None: there are no steps left."""
 
 
 class GlobalAveragePooling2D(_GlobalAveragePooling):

@@ -64,6 +64,8 @@ class Dropout(Random):
     Outside training gives its input. Source: Srivastava et al. (2014).
     """
 
+    supports_masking = True
+
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
         self.rate = probability(self.label, "rate", rate)
@@ -176,6 +178,8 @@ class GaussianNoise(Random):
         seed: int that fixes the numbers; None follows the model's random state.
     """
 
+    supports_masking = True
+
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
         self.stddev = probability(self.label, "stddev", stddev)
@@ -198,6 +202,8 @@ class GaussianDropout(Random):
 
     Source: Srivastava et al. (2014), section 10.
     """
+
+    supports_masking = True
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)

@@ -13,6 +13,7 @@ from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import FunctionalNode, KerasTensor, Operation, shape_text
 from kgraph.layers.base import Layer
 from kgraph.layers.input import InputLayer
+from kgraph.masks import carry_mask, set_mask
 from kgraph.nesting import flatten, map_structure
 from kgraph.primitives import composites
 
@@ -77,14 +78,16 @@ class LayerGraph:
             fix = f"Reshape the data to {shape_text(wanted)}" if same_size else ""
             raise ShapeError(where, expected=shape_text(wanted), received=shape_text(given), fix=fix)
 
-    def replay(self, data: Any, label: str) -> Any:
-        """The outputs for values of the program being traced."""
+    def replay(self, data: Any, mask: Any, label: str) -> Any:
+        """The outputs for values of the program being traced, which get these masks (None where there is none)."""
         type_of = current_emitter().type_of
+        for value, given in zip(flatten(data), flatten(mask)):
+            set_mask(value, given)
         known: dict[KerasTensor, Any] = {}
         for tensor, value in zip(self.flat_inputs, self.arrange(data, label)):
             shape = _rank_adjusted(tensor.type, type_of(value))
-            value = value if shape is None else composites.reshape(value, shape)
-            known[tensor] = cast(value, tensor.type.dtype)
+            fitting = value if shape is None else composites.reshape(value, shape)
+            known[tensor] = carry_mask(value, cast(fitting, tensor.type.dtype))
 
         def final(leaf: Any) -> Any:
             return known[leaf] if isinstance(leaf, KerasTensor) else leaf

@@ -185,12 +185,15 @@ class Model(Trainer, Layer):
         if self.graph is not None:
             self.graph.check(inputs, self.label)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """The outputs; a subclass without symbolic inputs defines its own."""
         if self.graph is None:
             fix = "Define it, or use Model(inputs, outputs)"
             raise NotImplementedError(f"{type(self).__name__}.call is not defined. {fix}")
-        return self.graph.replay(inputs, self.label)
+        return self.graph.replay(inputs, mask, self.label)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """None: outputs have the masks that the layers inside gave them."""
 
     def _call_in_trace(self, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         outputs = super()._call_in_trace(trace, args, kwargs)

@@ -130,12 +130,12 @@ class Sequential(Model):
         shapes = keras_shape(types.shape) if hasattr(types, "shape") else [t.shape for t in types]
         self.build(shapes)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """What the last layer gives."""
         graph = self.graph
         if graph is None:
             raise StateError(f"{self.label} has no layers", fix="Add one with model.add(layer)")
-        return graph.replay(inputs, self.label)
+        return graph.replay(inputs, mask, self.label)
 
 
 def _input_for(layer: Layer) -> list[Layer]:
