@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kgraph.config import floatx
 from kgraph.eager import anywhere
-from kgraph.errors import ArgumentError, DTypeError
+from kgraph.errors import ArgumentError, DTypeError, ShapeError
 from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import cast
@@ -102,14 +102,14 @@ def tanh(x: Any) -> Any:
 
 
 @anywhere
-def softmax(x: Any, axis: int = -1) -> Any:
-    """``exp(x) / sum(exp(x))`` along an axis, without overflow."""
+def softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
+    """``exp(x) / sum(exp(x))`` along an axis, or over several together, without overflow."""
     return composites.softmax(_floating(x), axis)
 
 
 @anywhere
-def log_softmax(x: Any, axis: int = -1) -> Any:
-    """Logarithm of `softmax` along an axis, without overflow."""
+def log_softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
+    """Logarithm of `softmax`, without overflow."""
     return composites.log_softmax(_floating(x), axis)
 
 
@@ -213,10 +213,47 @@ def sparse_sigmoid(x: Any) -> Any:
     return composites.clip((_floating(x) + 1) / 2, 0, 1)
 
 
+@anywhere
+def threshold(x: Any, threshold: float, default_value: float) -> Any:
+    """``x`` where ``x > threshold``, `default_value` elsewhere."""
+    return composites.where(x > threshold, x, default_value)
+
+
+@anywhere
+def glu(x: Any, axis: int = -1) -> Any:
+    """``a * sigmoid(b)``, a and b the halves of ``x`` along an axis. Source: Dauphin et al. (2017)."""
+    x = _floating(x)
+    shape = current_emitter().type_of(x).shape
+    place = composites.axis_of(axis, len(shape))
+    size = shape[place]
+    if not isinstance(size, int) or size % 2:
+        raise ShapeError("glu", expected=f"an even size along axis {axis}", received=str(size))
+    a, b = (composites.part(x, place, start, start + size // 2) for start in (0, size // 2))
+    return a * _emit("sigmoid", b)
+
+
+@anywhere
+def sparsemax(x: Any, axis: int = -1) -> Any:
+    """The point of the probability simplex nearest to ``x`` along an axis. Source: Martins and Astudillo (2016).
+
+    An element belongs to the support if ``1 + n * x > s``, where n elements are at least as large and s is their sum.
+    """
+    x = _floating(x)
+    last = -1 if axis == -1 else current_emitter().type_of(x).rank - 1
+    x = composites.swapaxes(x, axis, last)
+    each, others = composites.expand_dims(x, -1), composites.expand_dims(x, -2)
+    larger = composites.cast(others >= each, current_emitter().type_of(x).dtype)
+    n, s = composites.sum(larger, -1), composites.sum(larger * others, -1)
+    support = 1.0 + n * x > s
+    count = composites.sum(composites.cast(support, current_emitter().type_of(x).dtype), -1, keepdims=True)
+    cut = (composites.sum(composites.where(support, x, 0.0), -1, keepdims=True) - 1.0) / count
+    return composites.swapaxes(_emit("relu", x - cut), axis, last)
+
+
 FUNCTIONS: tuple[Callable[..., Any], ...] = (
-    celu, elu, exponential, gelu, hard_shrink, hard_sigmoid, hard_silu, hard_tanh, leaky_relu, linear, log_sigmoid,
+    celu, elu, exponential, gelu, glu, hard_shrink, hard_sigmoid, hard_silu, hard_tanh, leaky_relu, linear, log_sigmoid,
     log_softmax, mish, relu, relu6, selu, sigmoid, silu, soft_shrink, softmax, softplus, softsign, sparse_plus,
-    sparse_sigmoid, squareplus, tanh, tanh_shrink,
+    sparse_sigmoid, sparsemax, squareplus, tanh, tanh_shrink, threshold,
 )  # fmt: skip
 
 BY_NAME: dict[str, Callable[..., Any]] = {f.__name__: f for f in FUNCTIONS} | {"swish": silu, "hard_swish": hard_silu}

@@ -7,10 +7,15 @@ from typing import Any
 import kgraph.activations as activations
 import kgraph.initializers as initializers
 from kgraph.errors import ArgumentError, ShapeError
+from kgraph.ir.dtypes import bool_
+from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import shape_text
-from kgraph.layers.arguments import unsupported, whole_number
+from kgraph.layers.arguments import at_least_0, axis_argument, number, unsupported, whole_number
 from kgraph.layers.base import Layer
 from kgraph.primitives import composites
+
+# What a masked score becomes: small enough for a softmax of 0, and finite, as in Keras.
+MASKED = -1e9
 
 
 class ReLU(Layer):
@@ -28,7 +33,9 @@ class ReLU(Layer):
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
+        self.max_value = None if max_value is None else at_least_0(self.label, "max_value", max_value)
+        self.negative_slope = at_least_0(self.label, "negative_slope", negative_slope)
+        self.threshold = at_least_0(self.label, "threshold", threshold)
 
     def call(self, inputs: Any) -> Any:
         """The function of the inputs."""
@@ -52,7 +59,7 @@ class LeakyReLU(Layer):
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         negative_slope = kwargs.pop("alpha", negative_slope)
         super().__init__(**kwargs)
-        self.negative_slope = negative_slope
+        self.negative_slope = number(self.label, "negative_slope", negative_slope)
 
     def call(self, inputs: Any) -> Any:
         """The function of the inputs."""
@@ -129,7 +136,7 @@ class ELU(Layer):
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.alpha = alpha
+        self.alpha = number(self.label, "alpha", alpha)
 
     def call(self, inputs: Any) -> Any:
         """The function of the inputs."""
@@ -141,19 +148,35 @@ class ELU(Layer):
 
 
 class Softmax(Layer):
-    """Softmax along an axis."""
+    """Softmax along an axis.
+
+    Args:
+        axis: an axis, or several that are taken together.
+
+    Call arguments:
+        inputs: tensor.
+        mask: bools that broadcast to the inputs; where they do not hold, the input counts as -1e9 and the result is 0.
+    """
 
     supports_masking = True
 
-    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+    def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = axis
+        self.axis = axis_argument(self.label, axis)
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
-        """The function of the inputs; a mask that broadcasts to them leaves out the elements where it is false."""
+        """The function of the inputs."""
         if mask is None:
             return activations.softmax(inputs, self.axis)
-        return composites.where(mask, activations.softmax(composites.where(mask, inputs, -1e9), self.axis), 0.0)
+        self._check_mask(inputs.type, mask.type)
+        keep = mask if mask.type.dtype is bool_ else mask > 0.5
+        return composites.where(keep, activations.softmax(composites.where(keep, inputs, MASKED), self.axis), 0.0)
+
+    def _check_mask(self, inputs: TensorType, mask: TensorType) -> None:
+        pairs = zip(reversed(mask.shape), reversed(inputs.shape))
+        if mask.rank > inputs.rank or any(own not in (1, size) for own, size in pairs):
+            expected = f"a shape that broadcasts to {shape_text(inputs)}"
+            raise ShapeError(f"{self.label}: mask", expected=expected, received=shape_text(mask))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

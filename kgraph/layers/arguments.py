@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
+
+import numpy as np
 
 from kgraph.errors import ArgumentError
 
@@ -23,12 +26,31 @@ def whole_number(label: str, argument: str, value: Any, least: int = 1) -> int:
     return number
 
 
+def axis_argument(label: str, axis: Any) -> int | list[int]:
+    """`axis` as an int, or as a list if there are several; negative ones count from the end."""
+    if isinstance(axis, (list, tuple)):
+        return [whole_number(label, "axis", a, -(2**31)) for a in axis]
+    return whole_number(label, "axis", axis, -(2**31))
+
+
+def number(label: str, argument: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """`value` as a float; an error unless it is a number in [low, high]."""
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
+        ends = {(False, False): "a number", (True, False): f"a number >= {low:g}"}
+        expected = ends.get((math.isfinite(low), math.isfinite(high)), f"a number in [{low:g}, {high:g}]")
+        raise ArgumentError(f"{label}: {argument}", expected=expected, received=repr(value))
+    return float(value)
+
+
+def at_least_0(label: str, argument: str, value: Any) -> float:
+    """`value` as a float; an error unless it is a number >= 0."""
+    return number(label, argument, value, 0)
+
+
 def probability(label: str, argument: str, value: Any) -> float:
     """`value` as a float; an error unless it is a number in [0, 1]."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= 1:
-        raise ArgumentError(f"{label}: {argument}", expected="a number in [0, 1]", received=repr(value))
-    return float(value)
+    return number(label, argument, value, 0, 1)
 
 
 def unsupported(label: str, **arguments: Any) -> None:

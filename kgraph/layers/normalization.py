@@ -11,7 +11,7 @@ from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import broadcast_to
 from kgraph.keras_tensor import shape_text
-from kgraph.layers.arguments import unsupported, whole_number
+from kgraph.layers.arguments import at_least_0, axis_argument, unsupported, whole_number
 from kgraph.layers.base import Layer
 from kgraph.primitives import composites
 from kgraph.trace import current_trace
@@ -33,8 +33,8 @@ class AffineNormalization(Layer):
         keras = {name: kwargs.pop(name, None) for name in _UNSUPPORTED}
         super().__init__(**kwargs)
         unsupported(self.label, **keras)
-        self.axis = _axis_argument(self.label, axis)
-        self.epsilon = _small(self.label, epsilon)
+        self.axis = axis_argument(self.label, axis)
+        self.epsilon = at_least_0(self.label, "epsilon", epsilon)
         self.center, self.scale = bool(center), bool(scale)
         self.beta_initializer = initializers.get(beta_initializer, f"{self.label}: beta_initializer")
         self.gamma_initializer = initializers.get(gamma_initializer, f"{self.label}: gamma_initializer")
@@ -337,7 +337,7 @@ class RMSNormalization(Layer):
 
     def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis, self.epsilon = _axis_argument(self.label, axis), _small(self.label, epsilon)
+        self.axis, self.epsilon = axis_argument(self.label, axis), at_least_0(self.label, "epsilon", epsilon)
         self.scale: Any = None
 
     def check_inputs(self, inputs: Any) -> None:
@@ -381,7 +381,7 @@ class UnitNormalization(Layer):
 
     def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = _axis_argument(self.label, axis)
+        self.axis = axis_argument(self.label, axis)
 
     def check_inputs(self, inputs: Any) -> None:
         """The axes must exist."""
@@ -442,18 +442,6 @@ def _plus(a: Any, b: Any) -> Any:
 
 
 _UNSUPPORTED = ("beta_regularizer", "gamma_regularizer", "beta_constraint", "gamma_constraint")
-
-
-def _axis_argument(label: str, axis: Any) -> int | list[int]:
-    if isinstance(axis, (list, tuple)):
-        return [whole_number(label, "axis", a, -(2**31)) for a in axis]
-    return whole_number(label, "axis", axis, -(2**31))
-
-
-def _small(label: str, epsilon: Any) -> float:
-    if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not epsilon >= 0:
-        raise ArgumentError(f"{label}: epsilon", expected="a number >= 0", received=repr(epsilon))
-    return float(epsilon)
 
 
 def _checked_axes(label: str, inputs: Any, axis: int | list[int]) -> tuple[int, ...]:

@@ -166,24 +166,25 @@ def argmax(x: Any, axis: int = -1) -> Any:
     return _emit("argmax", x, axis=axis_of(axis, _type(x).rank))
 
 
-def log_softmax(x: Any, axis: int = -1) -> Any:
-    """Logarithm of the softmax along an axis, without overflow."""
+def log_softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
+    """Logarithm of the softmax along an axis, or over several together, without overflow."""
     return _on_last_axis(rowwise.log_softmax, x, axis)
 
 
-def softmax(x: Any, axis: int = -1) -> Any:
-    """Softmax along an axis, without overflow."""
+def softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
+    """Softmax along an axis, or over several together, without overflow."""
     return _on_last_axis(lambda v: _emit("softmax", v), x, axis)
 
 
-def _on_last_axis(function: Any, x: Any, axis: int) -> Any:
-    rank = _type(x).rank
-    place = axis_of(axis, rank)
-    if place == rank - 1:
-        return function(x)
-    swap = list(range(rank))
-    swap[place], swap[-1] = swap[-1], swap[place]
-    return transpose(function(transpose(x, swap)), swap)
+def _on_last_axis(function: Any, x: Any, axis: int | Sequence[int]) -> Any:
+    """`function`, which works along the last axis, along these axes as if they were one."""
+    shape = _type(x).shape
+    axes = axes_of(axis, len(shape))
+    order = [a for a in range(len(shape)) if a not in axes] + list(axes)
+    moved = transpose(x, order)
+    rows = [shape[a] for a in order[: len(order) - len(axes)]]
+    flat = reshape(moved, [*rows, product(tuple(shape[a] for a in axes))])
+    return transpose(reshape(function(flat), _type(moved).shape), [order.index(a) for a in range(len(shape))])
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
@@ -222,6 +223,23 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     rank = _type(x).rank
     perm = tuple(reversed(range(rank))) if axes is None else tuple(axis_of(a, rank) for a in axes)
     return x if perm == tuple(range(rank)) else _emit("transpose", x, perm=perm)
+
+
+def swapaxes(x: Any, first: int, second: int) -> Any:
+    """Two axes exchanged."""
+    order = list(range(_type(x).rank))
+    one, two = axis_of(first, len(order)), axis_of(second, len(order))
+    order[one], order[two] = order[two], order[one]
+    return transpose(x, order)
+
+
+def part(x: Any, axis: int, start: Dim, stop: Dim) -> Any:
+    """The elements start, ..., stop - 1 along an axis."""
+    shape = _type(x).shape
+    place = axis_of(axis, len(shape))
+    starts = tuple(start if a == place else 0 for a in range(len(shape)))
+    limits = tuple(stop if a == place else d for a, d in enumerate(shape))
+    return _emit("slice", x, starts=starts, limits=limits, strides=(1,) * len(shape))
 
 
 def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:
