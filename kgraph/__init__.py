@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import kgraph.activations as activations
     import kgraph.callbacks as callbacks
     import kgraph.config as config
+    import kgraph.constraints as constraints
     import kgraph.datasets as datasets
     import kgraph.errors as errors
     import kgraph.initializers as initializers
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import kgraph.metrics as metrics
     import kgraph.models as models
     import kgraph.optimizers as optimizers
+    import kgraph.regularizers as regularizers
     import kgraph.utils as utils
     from kgraph.execution_mode import execution
     from kgraph.layers import Input, Layer
@@ -34,6 +36,7 @@ __all__ = [
     "activations",
     "callbacks",
     "config",
+    "constraints",
     "datasets",
     "errors",
     "execution",
@@ -43,6 +46,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "regularizers",
     "utils",
     "vjp",
 ]

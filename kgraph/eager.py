@@ -100,11 +100,16 @@ def array_types(arrays: list[Array], symbolic: bool) -> list[TensorType]:
 
 
 class EagerPrograms:
-    """Programs of a layer or function called with arrays: one for each signature, dropped when the layer changes."""
+    """Programs of a layer or function called with arrays: one for each signature, dropped when the layer changes.
+
+    Attributes:
+        losses: (who added it, number) for the terms of a loss that the last run added.
+    """
 
     def __init__(self) -> None:
-        self._programs: dict[str, tuple[int, CompiledProgram, Any]] = {}
+        self._programs: dict[str, tuple[int, CompiledProgram, Any, list[Any]]] = {}
         self._fixed_batch: set[str] = set()
+        self.losses: list[tuple[Any, Array]] = []
 
     def run(
         self,
@@ -150,11 +155,14 @@ class EagerPrograms:
                 new_args, new_kwargs = replace_arrays([args, kwargs], list(values))
                 out = function(*new_args, **new_kwargs)
                 out = map_structure(lambda leaf: trace.lift(leaf) if isinstance(leaf, Operators) else leaf, out)
-            results = [leaf for leaf in flatten(out) if isinstance(leaf, Value)]
+            results = [leaf for leaf in flatten(out) if isinstance(leaf, Value)] + [loss for _, loss in trace.losses]
             program = trace.program([(f"output_{n}", value) for n, value in enumerate(results)])
-            self._programs[key] = (version(), CompiledProgram(program), out)
-        _, compiled, out = self._programs[key]
-        computed = iter(compiled.run(arrays))
+            owners = [owner for owner, _ in trace.losses]
+            self._programs[key] = (version(), CompiledProgram(program), out, owners)
+        _, compiled, out, owners = self._programs[key]
+        made = compiled.run(arrays)
+        self.losses = list(zip(owners, made[len(made) - len(owners) :], strict=True))
+        computed = iter(made)
         return map_structure(lambda leaf: next(computed) if isinstance(leaf, Operators) else leaf, out)
 
 

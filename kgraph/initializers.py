@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kgraph.config import floatx
-from kgraph.errors import ArgumentError, DTypeError, ShapeError
+from kgraph.errors import ArgumentError, ShapeError
+from kgraph.families import Family
 from kgraph.lookup import find
-from kgraph.naming import snake_case
 from kgraph.random_seed import next_seed
 
 Array: TypeAlias = "npt.NDArray[Any]"
@@ -184,6 +184,7 @@ class VarianceScaling(RandomInitializer):
         mode: "fan_in", "fan_out" or "fan_avg": what n is.
         distribution: "truncated_normal" (also "normal"), "untruncated_normal" or "uniform".
         seed: int or None.
+        input_axes, output_axes: axes of the weight whose sizes make the fans; None for those of kernels.
 
     Source: Glorot and Bengio (2010); He et al. (2015); fans counted as Keras does.
     """
@@ -194,6 +195,8 @@ class VarianceScaling(RandomInitializer):
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
         seed: int | None = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
     ) -> None:
         distribution = "truncated_normal" if distribution.lower() == "normal" else distribution.lower()
         known = {name: name for name in ("truncated_normal", "untruncated_normal", "uniform")}
@@ -202,10 +205,11 @@ class VarianceScaling(RandomInitializer):
         self.scale = scale
         self.mode = find("mode", mode, {name: name for name in ("fan_in", "fan_out", "fan_avg")})
         self.distribution = find("distribution", distribution, known)
+        self.input_axes, self.output_axes = input_axes, output_axes
         super().__init__(seed)
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Array:
-        fan_in, fan_out = compute_fans(shape)
+        fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, fan)
         if self.distribution == "uniform":
@@ -220,20 +224,26 @@ class VarianceScaling(RandomInitializer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         own = {"scale": self.scale, "mode": self.mode, "distribution": self.distribution}
-        return {**own, **super().get_config()}
+        return {**own, **super().get_config(), "input_axes": self.input_axes, "output_axes": self.output_axes}
 
 
 class _Named(VarianceScaling):
-    """Variance scaling whose only argument is the seed."""
+    """Variance scaling with fixed scale, mode and distribution."""
 
     settings: tuple[float, str, str]
 
-    def __init__(self, seed: int | None = None) -> None:
-        super().__init__(*self.settings, seed=seed)
+    def __init__(
+        self,
+        seed: int | None = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(*self.settings, seed, input_axes, output_axes)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return RandomInitializer.get_config(self)
+        axes = {"input_axes": self.input_axes, "output_axes": self.output_axes}
+        return {**RandomInitializer.get_config(self), **axes}
 
 
 class GlorotUniform(_Named):
@@ -296,12 +306,18 @@ class Orthogonal(RandomInitializer):
         return {"gain": self.gain, **super().get_config()}
 
 
-def compute_fans(shape: Shape) -> tuple[int, int]:
-    """Inputs and outputs of one unit for a kernel of that shape; leading axes of rank > 2 are a window.
+def compute_fans(
+    shape: Shape, input_axes: Sequence[int] | None = None, output_axes: Sequence[int] | None = None
+) -> tuple[int, int]:
+    """Inputs and outputs of one unit for a weight of that shape.
+
+    Without axes the weight is a kernel: the last two axes count, leading ones are a window.
 
     >>> compute_fans((3, 3, 16, 32))
     (144, 288)
     """
+    if input_axes is not None and output_axes is not None:
+        return math.prod(shape[a] for a in input_axes), math.prod(shape[a] for a in output_axes)
     if len(shape) < 2:
         fan = int(shape[0]) if shape else 1
         return fan, fan
@@ -314,17 +330,6 @@ CLASSES: tuple[type[Initializer], ...] = (
     Orthogonal, RandomNormal, RandomUniform, TruncatedNormal, VarianceScaling, Zeros,
 )  # fmt: skip
 
-BY_NAME: dict[str, type[Initializer]] = {
-    **{snake_case(cls.__name__): cls for cls in CLASSES},
-    "normal": RandomNormal,
-    "uniform": RandomUniform,
-    "zero": Zeros,
-    "one": Ones,
-    **{cls.__name__: cls for cls in CLASSES},
-    "IdentityInitializer": Identity,
-    "OrthogonalInitializer": Orthogonal,
-}
-
 # The spellings of `keras.initializers.<name>`.
 constant, glorot_normal, glorot_uniform = Constant, GlorotNormal, GlorotUniform
 he_normal, he_uniform, identity = HeNormal, HeUniform, Identity
@@ -333,38 +338,44 @@ random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, T
 variance_scaling, zeros = VarianceScaling, Zeros
 
 
+class _Initializers(Family):
+    """Numbers and arrays stand for a constant."""
+
+    def get(self, identifier: Any, argument: str = "") -> Any:
+        """As in every family, and numbers and arrays."""
+        if isinstance(identifier, (np.ndarray, np.generic, int, float)) and not isinstance(identifier, bool):
+            return Constant(identifier)
+        return super().get(identifier, argument)
+
+
+FAMILY = _Initializers(
+    "initializer",
+    CLASSES,
+    {
+        "normal": RandomNormal,
+        "uniform": RandomUniform,
+        "zero": Zeros,
+        "one": Ones,
+        "IdentityInitializer": Identity,
+        "OrthogonalInitializer": Orthogonal,
+    },
+)
+
+
 def get(identifier: Any, argument: str = "initializer") -> Any:
     """The initializer that a name, class, configuration, array-like constant or callable means; None stays None.
 
     >>> get("he_normal").mode
     'fan_in'
     """
-    if identifier is None:
-        return None
-    if isinstance(identifier, str):
-        return find(argument, identifier, BY_NAME)()
-    if isinstance(identifier, dict):
-        return deserialize(identifier)
-    if isinstance(identifier, type):
-        return identifier()
-    if isinstance(identifier, (np.ndarray, int, float)) and not isinstance(identifier, bool):
-        return Constant(identifier)
-    if callable(identifier):
-        return identifier
-    raise DTypeError(argument, expected="a name, an Initializer or a callable", received=repr(identifier))
+    return FAMILY.get(identifier, argument)
 
 
 def serialize(initializer: Any) -> Any:
     """The initializer as Keras writes it into a layer's configuration."""
-    if not isinstance(initializer, Initializer):
-        return None if initializer is None else getattr(initializer, "__name__", type(initializer).__name__)
-    name = type(initializer).__name__
-    config = initializer.get_config()
-    return {"module": "keras.initializers", "class_name": name, "config": config, "registered_name": None}
+    return FAMILY.serialize(initializer)
 
 
-def deserialize(config: Any) -> Initializer:
+def deserialize(config: Any) -> Any:
     """The initializer that `serialize` described; a plain name works too."""
-    if isinstance(config, str):
-        return find("initializer", config, BY_NAME)()
-    return find("initializer", config["class_name"], BY_NAME).from_config(config.get("config") or {})
+    return FAMILY.deserialize(config)

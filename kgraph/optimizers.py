@@ -92,7 +92,7 @@ class Optimizer:
             value, changed = self.update_step(gradient, trace.read(variable), rate, slots)
             for name, new in changed.items():
                 trace.assign(self._slots[variable][name], new)
-            trace.assign(variable, value)
+            trace.assign(variable, value if variable.constraint is None else variable.constraint(value))
         trace.assign(self._iterations, trace.read(self._iterations) + 1)
 
     def update_step(

@@ -38,6 +38,9 @@ class Trace(GraphBuilder):
         name: of the graph, such as "train".
         training: what layers get as `training` unless they are told otherwise.
         random_state: u32[2] variable (seed, step) that dropout draws from; None if the program must be deterministic.
+
+    Attributes:
+        losses: (who added it, number) for every further term of the loss.
     """
 
     def __init__(self, name: str, training: bool = False, random_state: Variable | None = None) -> None:
@@ -49,6 +52,7 @@ class Trace(GraphBuilder):
         self._inputs_of: dict[Variable, Value] = {}
         self._latest: dict[Variable, Value] = {}
         self._masks: dict[Value, Value] = {}
+        self.losses: list[tuple[Any, Value]] = []
 
     def argument(self, type: TensorType, name: str) -> Value:
         """A new argument; `name` is how messages call it."""
@@ -84,6 +88,13 @@ class Trace(GraphBuilder):
     def set_mask(self, value: Value, mask: Value) -> None:
         """Let `mask` go with a value of this program."""
         self._masks[self.lift(value)] = self.lift(mask, "mask")
+
+    def add_loss(self, owner: Any, loss: Any) -> None:
+        """A further term of the loss, added by the layer `owner`."""
+        value = self.lift(loss)
+        if value.type.rank or not value.type.dtype.is_float:
+            raise GraphError("add_loss", expected="a number of a float type", received=str(value.type))
+        self.losses.append((owner, value))
 
     def random_key(self) -> Value:
         """A u32[2] key for one random op: differs between calls in a program and between runs of the program."""

@@ -26,6 +26,10 @@ class Variable(Operators):
         trainable: whether gradients update it.
         path: full path, such as "sequential/dense/kernel"; the name if empty.
 
+    Attributes:
+        regularizer: gives a penalty for the value, which training adds to the loss; None for none.
+        constraint: gives what the value becomes after each update; None for no change.
+
     >>> v = Variable(np.zeros((2, 3), "float32"), "kernel")
     >>> v.shape, v.dtype
     ((2, 3), 'float32')
@@ -36,6 +40,8 @@ class Variable(Operators):
         dtype_of(self._array.dtype)
         self.name = name
         self.trainable = trainable
+        self.regularizer: Any = None
+        self.constraint: Any = None
         self.path = path or name
 
     @property

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import kgraph.activations as activations
-import kgraph.initializers as initializers
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.dtypes import bool_
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import shape_text
-from kgraph.layers.arguments import at_least_0, axis_argument, number, unsupported, whole_number
+from kgraph.layers.arguments import at_least_0, axis_argument, number, whole_number
 from kgraph.layers.base import Layer
 from kgraph.primitives import composites
 
@@ -75,7 +74,7 @@ class PReLU(Layer):
 
     Args:
         alpha_initializer: name or initializer.
-        alpha_regularizer, alpha_constraint: only None.
+        alpha_regularizer, alpha_constraint: as for the kernel of Dense.
         shared_axes: axis or axes (the batch counts as 0) along which alpha is the same.
 
     Weights: alpha, of the sample's shape with size 1 at the shared axes. Source: He et al. (2015).
@@ -92,8 +91,7 @@ class PReLU(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.alpha_initializer = initializers.get(alpha_initializer, f"{self.label}: alpha_initializer")
-        unsupported(self.label, alpha_regularizer=alpha_regularizer, alpha_constraint=alpha_constraint)
+        self.keep_weight_options("alpha", alpha_initializer, alpha_regularizer, alpha_constraint)
         given = shared_axes if isinstance(shared_axes, (list, tuple)) else [shared_axes]
         self.shared_axes: Any = None
         if shared_axes is not None:
@@ -117,7 +115,7 @@ class PReLU(Layer):
         """Make alpha."""
         shared = self.shared_axes or []
         sizes = tuple(1 if a in shared else size for a, size in enumerate(input_shape))[1:]
-        self.alpha = self.add_weight(sizes, self.alpha_initializer, name="alpha")
+        self.alpha = self.make_weight("alpha", sizes)
 
     def call(self, inputs: Any) -> Any:
         """The function of the inputs."""
@@ -125,8 +123,7 @@ class PReLU(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"alpha_initializer": initializers.serialize(self.alpha_initializer), "shared_axes": self.shared_axes}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **self.weight_options(), "shared_axes": self.shared_axes}
 
 
 class ELU(Layer):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kgraph.config import floatx
+from kgraph.constraints import get as get_constraint
 from kgraph.data import warn_user
 from kgraph.eager import NUMBERS, EagerPrograms, as_array, as_arrays, current_training, run_on_arrays, training_scope
 from kgraph.errors import ArgumentError, DTypeError, ShapeError, StateError
@@ -30,12 +31,16 @@ from kgraph.keras_tensor import (
     trace_types,
     type_with_batch,
 )
+from kgraph.layers.weight_options import WeightOptions
 from kgraph.lookup import did_you_mean
 from kgraph.masks import carry_mask, fill_mask_arguments, mask_of, masks_of, set_mask
 from kgraph.naming import auto_name, snake_case
 from kgraph.nesting import flatten, map_structure, pack
+from kgraph.primitives.composites import size
 from kgraph.random_seed import next_seed
-from kgraph.trace import Trace
+from kgraph.regularizers import get as get_regularizer
+from kgraph.regularizers import serialize as serialize_regularizer
+from kgraph.trace import Trace, current_trace
 from kgraph.variable import Variable
 
 # Arguments of every layer's constructor that older Keras code uses to give the input's shape.
@@ -84,7 +89,7 @@ def _on_any_tensors(compute_mask: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-class Layer(Operation):
+class Layer(WeightOptions, Operation):
     """A computation with weights: the base of all layers and models.
 
     A subclass makes weights in ``build(input_shape)`` with `add_weight` (or sublayers in ``__init__``) and computes in
@@ -94,6 +99,7 @@ class Layer(Operation):
         trainable: whether gradients update the weights.
         dtype: element type of weights and computation, "float32" or "float64"; None means `floatx`.
         name: unique within a model; None makes one from the class name.
+        activity_regularizer: penalty on the outputs, divided by the batch size; see `kgraph.regularizers`.
         input_shape, input_dim, batch_input_shape, batch_size: shape of the input if this is the first layer of a
             `Sequential` model, as in older Keras.
 
@@ -117,13 +123,17 @@ class Layer(Operation):
             cls.compute_mask = _on_any_tensors(cls.__dict__["compute_mask"])  # type: ignore[method-assign]
             cls.supports_masking = cls.__dict__.get("supports_masking", True)
 
-    def __init__(self, *, trainable: bool = True, dtype: Any = None, name: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, activity_regularizer: Any = None, trainable: bool = True, dtype: Any = None, name: str | None = None,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(name or auto_name(snake_case(type(self).__name__)))
         self.built = False
         self.autocast = True
         self.dtype = dtype_of(dtype or floatx()).numpy
         self._in_build = False
         self._trainable_flag = trainable
+        self.activity_regularizer = get_regularizer(activity_regularizer, f"{self.label}: activity_regularizer")
         self._trainable_variables: list[Variable] = []
         self._non_trainable_variables: list[Variable] = []
         self._random_state: Variable | None = None
@@ -162,6 +172,8 @@ class Layer(Operation):
         dtype: Any = None,
         trainable: bool = True,
         name: str = "variable",
+        regularizer: Any = None,
+        constraint: Any = None,
     ) -> Variable:
         """A new weight.
 
@@ -171,6 +183,8 @@ class Layer(Operation):
             dtype: element type; None means the layer's.
             trainable: whether gradients update it.
             name: last part of its path.
+            regularizer: penalty that is added to the loss while the weight is trained; name, object or function.
+            constraint: applied after each update; name, object or function.
         """
         element = dtype_of(dtype or self.dtype)
         sizes = tuple(int(size) for size in shape or ())
@@ -186,6 +200,8 @@ class Layer(Operation):
         with self._own_scope():
             path = f"{current_location().layer}/{name}"
         variable = Variable(value.astype(element.to_numpy()), name, trainable and self._trainable_flag, path)
+        variable.regularizer = get_regularizer(regularizer, f"{self.label}: regularizer of '{name}'")
+        variable.constraint = get_constraint(constraint, f"{self.label}: constraint of '{name}'")
         (self._trainable_variables if trainable else self._non_trainable_variables).append(variable)
         return variable
 
@@ -339,8 +355,19 @@ class Layer(Operation):
         with layer_scope(self.name, self._source), training_scope(training):
             self._build_once(bound.arguments)
             outputs = self.call(*bound.args, **bound.kwargs)
+            self._penalise(outputs)
             self._mask_outputs(first, mask, outputs)
         return outputs
+
+    def _penalise(self, outputs: Any) -> None:
+        """Add the activity regularizer's penalty, divided by the batch size, to the losses."""
+        if self.activity_regularizer is None:
+            return
+        for output in flatten(outputs):
+            if isinstance(output, Operators):
+                kind = current_trace().type_of(output)
+                penalty = self.activity_regularizer(output)
+                self.add_loss(penalty / size(kind.shape[0], kind.dtype) if kind.rank else penalty)
 
     def _mask_outputs(self, inputs: Any, mask: Any, outputs: Any) -> None:
         """Let masks go with those outputs that have none yet: what `compute_mask` makes of the inputs' masks."""
@@ -419,6 +446,30 @@ class Layer(Operation):
             known = self.__dict__["_known_version"] = _Version(Layer._last_change, self.all_layers())
         return known.number
 
+    # --- losses --------------------------------------------------------------------------------------------------
+
+    def add_loss(self, loss: Any) -> None:
+        """Inside `call`: add a number, or several in a list, to what training minimises and `evaluate` reports."""
+        trace = active_trace()
+        if trace is None:
+            raise StateError(f"{self.label}.add_loss", expected="to be called inside call()")
+        for value in flatten(loss):
+            trace.add_loss(self, value)
+
+    @property
+    def losses(self) -> list[Any]:
+        """What `add_loss` and activity regularizers added in this layer and below it, then the penalties of weights.
+
+        Tensors inside a program; outside, numbers of the last call with arrays and of the weights as they are.
+        """
+        trace, below = active_trace(), set(self.all_layers())
+        found = self._programs.losses if trace is None else trace.losses
+        penalised = [v for v in self.trainable_weights if v.regularizer is not None]
+        return [
+            *(value for owner, value in found if owner in below),
+            *(v.regularizer(v) if trace else run_on_arrays(v.path, v.regularizer, v.array) for v in penalised),
+        ]
+
     # --- shapes and configuration --------------------------------------------------------------------------------
 
     @property
@@ -433,7 +484,10 @@ class Layer(Operation):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as plain data."""
-        return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        config = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = serialize_regularizer(self.activity_regularizer)
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:

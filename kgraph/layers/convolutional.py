@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import kgraph.activations as activations
-import kgraph.initializers as initializers
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import cast
 from kgraph.keras_tensor import shape_text
-from kgraph.layers.arguments import unsupported, whole_number
+from kgraph.layers.arguments import whole_number
 from kgraph.layers.spatial import SpatialLayer, one_of, per_axis
 from kgraph.primitives import composites
-
-# Arguments of Keras that must keep their default here.
-_UNSUPPORTED = ("regularizer", "constraint")
 
 
 class _Convolution(SpatialLayer):
@@ -35,13 +30,13 @@ class _Convolution(SpatialLayer):
         dilation_rate: Any = 1,
         activation: Any = None,
         use_bias: bool = True,
-        bias_initializer: Any = "zeros",
         **kwargs: Any,
     ) -> None:
-        given = {name: kwargs.pop(name) for name in list(kwargs) if name.endswith(_UNSUPPORTED)}
-        makers = {name: kwargs.pop(f"{name}_initializer", "glorot_uniform") for name in self.kernels}
+        options = {
+            weight: [kwargs.pop(f"{weight}_{what}", None) for what in ("initializer", "regularizer", "constraint")]
+            for weight in (*self.kernels, "bias")
+        }
         super().__init__(data_format=data_format, **kwargs)
-        unsupported(self.label, **given)
         self.kernel_size = per_axis(self.label, "kernel_size", kernel_size, self.rank)
         self.strides = per_axis(self.label, "strides", strides, self.rank)
         self.dilation_rate = per_axis(self.label, "dilation_rate", dilation_rate, self.rank)
@@ -51,10 +46,9 @@ class _Convolution(SpatialLayer):
             raise ArgumentError(f"{self.label}: strides or dilation_rate", expected="one of them 1", received=received)
         self.activation = activations.get(activation, f"{self.label}: activation")
         self.use_bias = bool(use_bias)
-        self.bias_initializer = initializers.get(bias_initializer, f"{self.label}: bias_initializer")
-        self.initializers = {
-            name: initializers.get(maker, f"{self.label}: {name}_initializer") for name, maker in makers.items()
-        }
+        for weight, (initializer, *rest) in options.items():
+            usual = "zeros" if weight == "bias" else "glorot_uniform"
+            self.keep_weight_options(weight, usual if initializer is None else initializer, *rest)
         self.bias: Any = None
         self.in_channels: int | None = None
 
@@ -73,14 +67,10 @@ class _Convolution(SpatialLayer):
     def check_channels(self, channels: int) -> None:
         """Raise an error if an input with so many channels cannot be taken."""
 
-    def add_kernel(self, name: str, shape: Sequence[int], weight: str = "") -> Any:
-        """A kernel, initialised as the argument `name`_initializer says."""
-        return self.add_weight(tuple(shape), self.initializers[name], name=weight or name)
-
     def add_bias(self, count: int) -> None:
         """The bias, if there is one."""
         if self.use_bias:
-            self.bias = self.add_weight((count,), self.bias_initializer, name="bias")
+            self.bias = self.make_weight("bias", (count,))
 
     def finished(self, y: Any) -> Any:
         """Bias and activation."""
@@ -108,8 +98,7 @@ class _Convolution(SpatialLayer):
             "dilation_rate": self.dilation_rate,
             "activation": activations.serialize(self.activation),
             "use_bias": self.use_bias,
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            **{f"{name}_initializer": initializers.serialize(made) for name, made in self.initializers.items()},
+            **self.weight_options(),
         }
 
 
@@ -127,7 +116,7 @@ class Conv(_Convolution):
         activation: name, function or None.
         use_bias: add a bias of shape ``(filters,)``.
         kernel_initializer, bias_initializer: names or initializers.
-        regularizers and constraints: only None.
+        kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint: as in Dense.
 
     Input shape: ``(batch, *spatial, channels)``. Output shape: ``(batch, *spatial, filters)``.
     Weights: kernel ``(*kernel_size, channels / groups, filters)``, bias ``(filters,)``.
@@ -155,7 +144,7 @@ class Conv(_Convolution):
         """Make kernel and bias."""
         self.in_channels = self.channels_of(input_shape)
         shape = (*self.kernel_size, self.in_channels // self.groups, self.filters)
-        self.kernel = self.add_kernel("kernel", shape)
+        self.kernel = self.make_weight("kernel", shape)
         self.add_bias(self.filters)
 
     def compute(self, inputs: Any) -> Any:
@@ -190,9 +179,10 @@ class DepthwiseConv(_Convolution):
     """Convolution of each channel by itself, with `depth_multiplier` results per channel.
 
     Args:
-        kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, bias_initializer: as in Conv2D.
+        kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, and the arguments of the bias:
+            as in Conv2D.
         depth_multiplier: results per channel; int >= 1.
-        depthwise_initializer: name or initializer of the kernel.
+        depthwise_initializer, depthwise_regularizer, depthwise_constraint: for the kernel, as in Conv2D.
 
     Output shape: ``(batch, *spatial, channels * depth_multiplier)``; result m of channel c is channel
     ``c * depth_multiplier + m``.
@@ -214,7 +204,7 @@ class DepthwiseConv(_Convolution):
         """Make kernel and bias."""
         self.in_channels = self.channels_of(input_shape)
         shape = (*self.kernel_size, self.in_channels, self.depth_multiplier)
-        self.kernel = self.add_kernel("depthwise", shape, "kernel")
+        self.kernel = self.make_weight("depthwise", shape, "kernel")
         self.add_bias(self.in_channels * self.depth_multiplier)
 
     def compute(self, inputs: Any) -> Any:
@@ -243,9 +233,11 @@ class SeparableConv(_Convolution):
 
     Args:
         filters: channels of the output; int >= 1.
-        kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, bias_initializer: as in Conv2D.
+        kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, and the arguments of the bias:
+            as in Conv2D.
         depth_multiplier: results per channel of the depthwise part.
-        depthwise_initializer, pointwise_initializer: names or initializers.
+        depthwise_initializer, pointwise_initializer, and regularizers and constraints of these names: for the two
+            kernels, as in Conv2D.
 
     Weights: depthwise_kernel ``(*kernel_size, channels, depth_multiplier)``, pointwise_kernel
     ``(1, .., channels * depth_multiplier, filters)``, bias ``(filters,)``.
@@ -268,9 +260,9 @@ class SeparableConv(_Convolution):
         """Make kernels and bias."""
         self.in_channels = self.channels_of(input_shape)
         shape = (*self.kernel_size, self.in_channels, self.depth_multiplier)
-        self.depthwise_kernel = self.add_kernel("depthwise", shape, "depthwise_kernel")
+        self.depthwise_kernel = self.make_weight("depthwise", shape, "depthwise_kernel")
         mixed = (*(1,) * self.rank, self.in_channels * self.depth_multiplier, self.filters)
-        self.pointwise_kernel = self.add_kernel("pointwise", mixed, "pointwise_kernel")
+        self.pointwise_kernel = self.make_weight("pointwise", mixed, "pointwise_kernel")
         self.add_bias(self.filters)
 
     def compute(self, inputs: Any) -> Any:
@@ -303,7 +295,7 @@ class ConvTranspose(_Convolution):
     Args:
         filters: channels of the output; int >= 1.
         kernel_size, strides, padding ("valid" or "same"), data_format, dilation_rate, activation, use_bias,
-        kernel_initializer, bias_initializer: as in Conv2D.
+        initializers, regularizers and constraints: as in Conv2D.
         output_padding: extra size of the output, less than `strides`; None chooses it so that the output is
             ``size * strides`` ("same") or ``(size - 1) * strides + max(window, strides)`` ("valid").
 
@@ -328,7 +320,7 @@ class ConvTranspose(_Convolution):
     def build(self, input_shape: Any) -> None:
         """Make kernel and bias."""
         self.in_channels = self.channels_of(input_shape)
-        self.kernel = self.add_kernel("kernel", (*self.kernel_size, self.filters, self.in_channels))
+        self.kernel = self.make_weight("kernel", (*self.kernel_size, self.filters, self.in_channels))
         self.add_bias(self.filters)
 
     def compute(self, inputs: Any) -> Any:

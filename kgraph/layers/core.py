@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import kgraph.activations as activations
-import kgraph.initializers as initializers
 from kgraph.errors import ShapeError
 from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.operators import cast
 from kgraph.keras_tensor import shape_text
-from kgraph.layers.arguments import unsupported, whole_number
+from kgraph.layers.arguments import whole_number
 from kgraph.layers.base import Layer
 from kgraph.layers.history import inputs_behind
 from kgraph.primitives import composites
@@ -24,7 +23,9 @@ class Dense(Layer):
         activation: name, function or None (identity).
         use_bias: add a bias of shape ``(units,)``.
         kernel_initializer, bias_initializer: names or initializers.
-        kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint: only None.
+        kernel_regularizer, bias_regularizer, activity_regularizer: penalties on weights and output; see
+            `kgraph.regularizers`.
+        kernel_constraint, bias_constraint: applied after each update; see `kgraph.constraints`.
 
     Input shape: ``(batch, ..., features)``, rank >= 2; ``features`` is fixed at the first call. Integers are cast.
     Output shape: ``(batch, ..., units)``.
@@ -51,15 +52,12 @@ class Dense(Layer):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = whole_number(self.label, "units", units)
         self.activation = activations.get(activation, f"{self.label}: activation")
         self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer, f"{self.label}: kernel_initializer")
-        self.bias_initializer = initializers.get(bias_initializer, f"{self.label}: bias_initializer")
-        unsupported(self.label, kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer)
-        unsupported(self.label, activity_regularizer=activity_regularizer)
-        unsupported(self.label, kernel_constraint=kernel_constraint, bias_constraint=bias_constraint)
+        self.keep_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.keep_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
         self.kernel: Any = None
         self.bias: Any = None
 
@@ -80,9 +78,9 @@ class Dense(Layer):
 
     def build(self, input_shape: Any) -> None:
         """Make kernel and bias."""
-        self.kernel = self.add_weight((input_shape[-1], self.units), self.kernel_initializer, name="kernel")
+        self.kernel = self.make_weight("kernel", (input_shape[-1], self.units))
         if self.use_bias:
-            self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias")
+            self.bias = self.make_weight("bias", (self.units,))
 
     def call(self, inputs: Any) -> Any:
         """``activation(inputs @ kernel + bias)``."""
@@ -96,8 +94,7 @@ class Dense(Layer):
             "units": self.units,
             "activation": activations.serialize(self.activation),
             "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
+            **self.weight_options(),
         }
 
 

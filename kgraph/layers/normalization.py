@@ -30,14 +30,16 @@ class AffineNormalization(Layer):
         gamma_initializer: Any,
         kwargs: dict[str, Any],
     ) -> None:
-        keras = {name: kwargs.pop(name, None) for name in _UNSUPPORTED}
+        options = {
+            weight: (kwargs.pop(f"{weight}_regularizer", None), kwargs.pop(f"{weight}_constraint", None))
+            for weight in ("beta", "gamma")
+        }
         super().__init__(**kwargs)
-        unsupported(self.label, **keras)
         self.axis = axis_argument(self.label, axis)
         self.epsilon = at_least_0(self.label, "epsilon", epsilon)
         self.center, self.scale = bool(center), bool(scale)
-        self.beta_initializer = initializers.get(beta_initializer, f"{self.label}: beta_initializer")
-        self.gamma_initializer = initializers.get(gamma_initializer, f"{self.label}: gamma_initializer")
+        self.keep_weight_options("beta", beta_initializer, *options["beta"])
+        self.keep_weight_options("gamma", gamma_initializer, *options["gamma"])
         self.gamma: Any = None
         self.beta: Any = None
 
@@ -53,9 +55,9 @@ class AffineNormalization(Layer):
         """Make gamma and beta, where wanted; their shape."""
         shape = tuple(input_shape[a] for a in axes_in(self.axis, len(input_shape)))
         if self.scale:
-            self.gamma = self.add_weight(shape, self.gamma_initializer, name="gamma")
+            self.gamma = self.make_weight("gamma", shape)
         if self.center:
-            self.beta = self.add_weight(shape, self.beta_initializer, name="beta")
+            self.beta = self.make_weight("beta", shape)
         return shape
 
     def affine(self, x: Any, inverse: Any, mean: Any, rest: Any, axes: tuple[int, ...]) -> Any:
@@ -74,8 +76,7 @@ class AffineNormalization(Layer):
             "epsilon": self.epsilon,
             "center": self.center,
             "scale": self.scale,
-            "beta_initializer": initializers.serialize(self.beta_initializer),
-            "gamma_initializer": initializers.serialize(self.gamma_initializer),
+            **self.weight_options(),
         }
 
 
@@ -90,7 +91,8 @@ class BatchNormalization(AffineNormalization):
         beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer: names or
             initializers.
         renorm: only False. synchronized: no effect, there is one device.
-        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint, renorm_clipping: only None.
+        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: as for the kernel of Dense.
+        renorm_clipping: only None.
 
     Input shape: any of rank >= 2 with a known size along `axis`. Output shape: the same.
     Weights: gamma, beta, moving_mean, moving_variance, each ``(channels,)``.
@@ -204,7 +206,7 @@ class LayerNormalization(AffineNormalization):
         center, scale: whether there is a beta, a gamma.
         beta_initializer, gamma_initializer: names or initializers.
         rms_scaling: divide by the standard deviation without taking the mean away (older Keras; has no beta).
-        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: only None.
+        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: as for the kernel of Dense.
 
     Output shape: that of the input. Weights: gamma, beta of the sizes along the axes.
     Source: Ba, Kiros and Hinton (2016).
@@ -262,7 +264,7 @@ class GroupNormalization(AffineNormalization):
         epsilon: added to the variance, >= 0.
         center, scale: whether there is a beta, a gamma.
         beta_initializer, gamma_initializer: names or initializers.
-        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: only None.
+        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: as for the kernel of Dense.
 
     Output shape: that of the input. Weights: gamma, beta ``(channels,)``. Source: Wu and He (2018).
     """
@@ -441,7 +443,6 @@ def _plus(a: Any, b: Any) -> Any:
     return a + b
 
 
-_UNSUPPORTED = ("beta_regularizer", "gamma_regularizer", "beta_constraint", "gamma_constraint")
 
 
 def _checked_axes(label: str, inputs: Any, axis: int | list[int]) -> tuple[int, ...]:

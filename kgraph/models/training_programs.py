@@ -36,6 +36,10 @@ class TrainableModel(Protocol):
     def trainable_variables(self) -> list[Variable]:
         """What gradients update."""
 
+    @property
+    def losses(self) -> list[Any]:
+        """Further terms of the loss: from `add_loss` and regularizers."""
+
     def input_specs(self) -> list[tuple[str, TensorType]]:
         """Name and type of every input."""
 
@@ -263,6 +267,7 @@ class TrainingSetup:
             if tracker is not None and track:
                 tracker.update(part, sample_weight=size(BATCH, part.dtype))
             parts.append(part if target.weight is None else part * target.weight)
+        parts += [cast(part, parts[0].type.dtype) for part in model.losses]
         loss = parts[0]
         for part in parts[1:]:
             loss = loss + part

@@ -86,7 +86,7 @@ def test_aliases_are_the_same_classes():
     ("one of them 1", lambda: L.Conv2D(3, 3, strides=2, dilation_rate=2)),
     ("divide", lambda: L.Conv2D(3, 3, groups=2)),
     ("unknown argument 'filter'", lambda: L.Conv2D(3, 3, filter=2)),
-    ("regularizer is not supported", lambda: L.Conv2D(3, 3, kernel_regularizer="l2")),
+    ("kernel_regularizer='l3': unknown", lambda: L.Conv2D(3, 3, kernel_regularizer="l3")),
     ("(batch, height, width, channels)", lambda: L.Conv2D(3, 3)(np.zeros((2, 5, 5), np.float32))),
     ("at least as long as the window", lambda: L.Conv2D(3, 3)(np.zeros((2, 2, 5, 1), np.float32))),
     ("4 channels", lambda: _twice(L.Conv1D(3, 2), (2, 5, 4), (2, 5, 3))),

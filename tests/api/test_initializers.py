@@ -71,6 +71,9 @@ def test_fans_of_kernels_are_those_of_keras():
     assert initializers.compute_fans((5,)) == (5, 5)
     assert initializers.compute_fans((5, 7)) == (5, 7)
     assert initializers.compute_fans((3, 3, 16, 32)) == (144, 288)
+    heads = initializers.HeUniform(input_axes=[0], output_axes=[1, 2])  # of a weight that is no kernel
+    assert initializers.compute_fans((6, 4, 5), heads.input_axes, heads.output_axes) == (6, 20)
+    assert 0.9 < np.abs(heads((6, 40, 50))).max() <= math.sqrt(6 / 6)
 
 
 def test_a_seed_fixes_the_values_and_one_instance_repeats_them():

@@ -142,7 +142,7 @@ def test_duplicate_names_give_both_types():
     (lambda: Dropout(50), r"rate: expected a number in \[0, 1\], received 50"),
     (lambda: Dropout(-0.1), r"rate: expected a number in \[0, 1\], received -0.1"),
     (lambda: Dropout(0.5, seed=1.5), "seed: expected an int >= 0, received 1.5"),
-    (lambda: Dense(3, kernel_regularizer="l2"), "kernel_regularizer is not supported: expected None, received 'l2'"),
+    (lambda: Dense(3, kernel_regularizer="l3"), r"kernel_regularizer='l3': unknown. Known: l1, l2"),
     (lambda: Dense(3, dtype="float7"), "dtype: expected one of float32"),
     (lambda: Input((3.5,)), r"expected sizes >= 0 or None, received \(3.5,\)"),
     (lambda: Input(), "expected shape or batch_shape"),
