@@ -19,8 +19,7 @@ from kgraph.compiler.lower import LoweredCall, lower
 from kgraph.compiler.passes.fuse import fuse
 from kgraph.compiler.passes.memory_plan import copy_outputs, memory_plan
 from kgraph.compiler.pipeline import Observer, run
-from kgraph.config import count_compilation
-from kgraph.ir.artifact import Artifact, MemoryPlan
+from kgraph.ir.artifact import Artifact, MemoryPlan, ObjectFile
 from kgraph.ir.dims import Dim
 from kgraph.ir.dtypes import DType
 from kgraph.ir.graph import Graph
@@ -102,8 +101,6 @@ def compile_native(
     if takes_batches(arguments, [v.type for v in fused.outputs[:results]]):
         batches = emit_batches(module, target, plan, arguments, results, name)
     text = module.text()
-    object_code = _object_code(text, target, cache)
-    count_compilation()
     artifact = Artifact(
         name=graph.name,
         inputs=tuple(v.type for v in fused.inputs),
@@ -115,22 +112,21 @@ def compile_native(
         entry=name,
         step=step_of(name),
         batches=batches,
-        object_code=object_code,
+        objects=(_object_file(text, target, cache),),
         target=f"{target.triple} {target.features}",
         kernels=len(kernels),
     )
     return NativeCode(artifact, fused, kernels, text, target, time.perf_counter() - started)
 
 
-def _object_code(text: str, target: Target, cache: Cache | None) -> bytes:
-    if cache is None:
-        return to_object(text, target)
+def _object_file(text: str, target: Target, cache: Cache | None) -> ObjectFile:
     key = object_key(text, target)
-    code = cache.get(key)
+    code = None if cache is None else cache.get(key)
     if code is None:
         code = to_object(text, target)
-        cache.put(key, code)
-    return code
+        if cache is not None:
+            cache.put(key, code)
+    return ObjectFile(key, code)
 
 
 def _with_states(rule: Callable[[Graph, int], Graph], states: int) -> Callable[[Graph], Graph]:

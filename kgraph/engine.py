@@ -12,13 +12,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from kgraph.config import settings
+from kgraph.config import count_compilation, settings
 from kgraph.errors import ArgumentError
+from kgraph.ir.artifact import Artifact
 from kgraph.ir.graph import Graph
 from kgraph.ir.printer import to_text
 from kgraph.runtime.cache import open_cache
 from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
+from kgraph.runtime.stored_program import StoredProgram
 from kgraph.trace import Program
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class CompileReport:
     Attributes:
         nodes: ops of the optimised graph.
         kernels: native kernels after fusion.
-        seconds: wall time of the compilation, passes and code generation.
+        seconds: wall time of the compilation, passes and code generation; of reading it if it was on disk.
         code_bytes: size of the object code.
     """
 
@@ -73,8 +75,9 @@ class CompiledProgram:
         self._expanded: Graph | None = None
         self._optimized: Graph | None = None
         self._native: NativeCode | None = None
+        self._artifact: Artifact | None = None
         self._executable: Executable | None = None
-        self._pass_seconds = 0.0
+        self._seconds = 0.0
         self.argument_types = [v.type for v in program.graph.inputs[: len(program.arguments)]]
 
     @property
@@ -100,14 +103,43 @@ class CompiledProgram:
                 self.optimized, states, check=settings().verify, observer=self._observer,
                 cache=open_cache(settings().cache),
             )
+            self._seconds += self._native.seconds
+            self._made(self._native.artifact)
             self._write_dumps()
         return self._native
+
+    @property
+    def artifact(self) -> Artifact:
+        """What native code runs from: compiled, or as a former process left it in the cache on disk."""
+        if self._artifact is None:
+            started = time.perf_counter()
+            stored = self._store.get()
+            if stored is None:
+                return self.native.artifact
+            self._seconds += time.perf_counter() - started
+            self._made(stored)
+        assert self._artifact is not None
+        return self._artifact
+
+    def _made(self, artifact: Artifact) -> None:
+        if self._artifact is None:
+            self._artifact = artifact
+            count_compilation()
+
+    @functools.cached_property
+    def _store(self) -> StoredProgram:
+        """Where the artifact may be on disk; nowhere if somebody wants to see it being compiled."""
+        watched = self._observer is not None or settings().verify
+        cache = None if watched else open_cache(settings().cache)
+        return StoredProgram(cache, self.program.graph, len(self.program.variables), settings().target_cpu)
 
     @property
     def executable(self) -> Executable:
         """The native code, loaded and bound to the variables."""
         if self._executable is None:
-            self._executable = Executable(self.native.artifact, [v.array for v in self.program.variables])
+            artifact, states = self.artifact, [v.array for v in self.program.variables]
+            self._executable = Executable(artifact, states, checked=self._store.found)
+            self._store.put(artifact)
         return self._executable
 
     def run(self, arguments: Sequence[Array], execution: str | None = None) -> list[Array]:
@@ -134,14 +166,12 @@ class CompiledProgram:
 
     def report(self) -> CompileReport:
         """Figures of the compilation; compiles if that has not happened."""
-        native = self.native
-        seconds = native.seconds + self._pass_seconds
-        code = len(native.artifact.object_code)
-        return CompileReport(len(self.optimized.nodes), native.artifact.kernels, seconds, code)
+        artifact, seconds = self.artifact, self._seconds
+        return CompileReport(len(self.optimized.nodes), artifact.kernels, seconds, artifact.code_bytes)
 
     def arena_bytes(self, **sizes: int) -> int:
         """Bytes of working memory for given sizes, such as ``arena_bytes(batch=32)``."""
-        return self.native.artifact.plan.layout(sizes)[1]
+        return self.artifact.plan.layout(sizes)[1]
 
     def dump(self, stage: str) -> str:
         """The program at a stage of `STAGES`, as text."""
@@ -155,7 +185,7 @@ class CompiledProgram:
             case "loops":
                 return self.native.loops_text()
             case "plan":
-                return str(_compiler().plan_text(self.native.artifact.plan))
+                return str(_compiler().plan_text(self.artifact.plan))
             case "llvm":
                 return self.native.llvm
             case "asm":
@@ -167,7 +197,7 @@ class CompiledProgram:
         started = time.perf_counter()
         passes = {"expand": compiler.EXPAND, "optimize": compiler.OPTIMIZE}[name]
         result: Graph = compiler.run(graph, passes, name=name, observer=self._observer)
-        self._pass_seconds += time.perf_counter() - started
+        self._seconds += time.perf_counter() - started
         return result
 
     def _write_dumps(self) -> None:

@@ -129,6 +129,6 @@ def batch_loop(
         execution: "native" or "interpreter"; None means the setting in force.
     """
     way = execution or settings().execution
-    if way == "native" and program.native.artifact.batches:
+    if way == "native" and program.artifact.batches:
         return BatchLoop(NativeBatches(program.executable, arrays, batch_size))
     return BatchLoop(SteppedBatches(program, arrays, batch_size, way))

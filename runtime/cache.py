@@ -1,11 +1,11 @@
-"""Object code on disk, so that what was compiled once starts without LLVM's code generator.
+"""Compiled code on disk: object files, and the data of whole programs.
 
 Whoever can change an entry could run code as the user, so an entry counts only with a proof that this user's kgraph
 wrote it::
 
     <folder>/key            0600  32 random bytes, made once
     <folder>/objects/       0700
-        <sha-256>           0600  magic, HMAC-SHA256(key, magic + name + object code), object code
+        <sha-256>           0600  magic, HMAC-SHA256(key, magic + name + content), content
 
 Folders and files that belong to somebody else, that others can write, or that are links are not used. An entry that
 fails a check is deleted and compiled again.
@@ -35,7 +35,7 @@ _SECRET_BYTES = 32
 
 
 class ObjectCache:
-    """Object code by key, in a folder that any number of processes may share.
+    """Compiled code by key, in a folder that any number of processes may share.
 
     No method raises: without a usable folder the user gets one warning, and nothing is kept.
 
@@ -53,7 +53,7 @@ class ObjectCache:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
-        """The object code stored under `key` (64 hexadecimal digits); None if there is none that can be trusted."""
+        """What is stored under `key` (64 hexadecimal digits); None if there is none that can be trusted."""
         secret = self._opened()
         if secret is None:
             return None
@@ -75,7 +75,7 @@ class ObjectCache:
         return code
 
     def put(self, key: str, code: bytes) -> None:
-        """Store object code under `key`; another process sees all of it or nothing."""
+        """Store compiled code under `key`; another process sees all of it or nothing."""
         secret = self._opened()
         entry = MAGIC + _proof(secret, key, code) + code if secret else b""
         if not entry or len(entry) > self._limit:

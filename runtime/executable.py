@@ -62,17 +62,18 @@ class Executable:
     Args:
         artifact: what the compiler made.
         states: arrays of the states, in order; C-contiguous, of exactly the declared types. They must not move.
+        checked: this machine is known to have what the code needs.
     """
 
     MAX_BINDINGS = 16  # sets of sizes whose arenas are kept; the oldest goes first
 
-    def __init__(self, artifact: Artifact, states: Sequence[Array]) -> None:
+    def __init__(self, artifact: Artifact, states: Sequence[Array], *, checked: bool = False) -> None:
         self.artifact = artifact
         self.lock = threading.Lock()
         self._states = tuple(states)
-        symbols = [artifact.entry, artifact.step, artifact.batches, artifact.WORKER, artifact.DISPATCH]
-        check_target(artifact.target)
-        self.code = load(artifact.object_code, [s for s in symbols if s])
+        if not checked:
+            check_target(artifact.target)
+        self.code = load([file.code for file in artifact.objects], artifact.symbols)
         self._entry = self.code.function(artifact.entry)
         self._step, self._step_address = self.code.function(artifact.step, 3), self.code.address(artifact.step)
         self._bindings: dict[tuple[int, ...], Binding] = {}

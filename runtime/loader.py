@@ -63,11 +63,13 @@ def _machine() -> tuple[str, dict[str, bool]]:
     return llvm.get_process_triple(), dict(llvm.get_host_cpu_features())
 
 
-def load(object_code: bytes, symbols: Sequence[str]) -> LoadedCode:
-    """Link an object file for this machine and find `symbols` in it; InternalError if that fails."""
+def load(object_files: Sequence[bytes], symbols: Sequence[str]) -> LoadedCode:
+    """Link object files for this machine and find `symbols` in them; InternalError if that fails."""
     from llvmlite.binding.orcjit import JITLibraryBuilder
 
-    builder = JITLibraryBuilder().add_object_img(object_code)
+    builder = JITLibraryBuilder()
+    for code in object_files:
+        builder.add_object_img(code)
     for symbol in symbols:
         builder.export_symbol(symbol)
     jit, numbers = _jit()

@@ -132,6 +132,19 @@ class BatchRun:
         return cls.argument(arguments) + 2 * number
 
 
+@dataclass(frozen=True)
+class ObjectFile:
+    """Relocatable machine code.
+
+    Attributes:
+        key: SHA-256 of everything that decides the code, in hexadecimal digits.
+        code: the file.
+    """
+
+    key: str
+    code: bytes
+
+
 @dataclass(frozen=True, eq=False)
 class Artifact:
     """A compiled program.
@@ -153,7 +166,7 @@ class Artifact:
         entry: symbol of the entry point.
         step: symbol of the entry point for teams.
         batches: symbol of the entry point that takes batches; empty if the arguments are not rows of batches.
-        object_code: relocatable object file.
+        objects: object files that are linked together.
         target: triple and features it was made for.
         kernels: number of kernels after fusion.
     """
@@ -168,9 +181,19 @@ class Artifact:
     entry: str
     step: str
     batches: str
-    object_code: bytes
+    objects: tuple[ObjectFile, ...]
     target: str
     kernels: int
 
     WORKER: ClassVar[str] = "kgraph_worker"
     DISPATCH: ClassVar[str] = "kgraph_dispatch"
+
+    @property
+    def symbols(self) -> list[str]:
+        """Everything that the runtime calls."""
+        return [s for s in (self.entry, self.step, self.batches, self.WORKER, self.DISPATCH) if s]
+
+    @property
+    def code_bytes(self) -> int:
+        """Size of the object files."""
+        return sum(len(file.code) for file in self.objects)

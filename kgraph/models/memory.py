@@ -124,7 +124,7 @@ def memory_report(
 
 
 def _program_memory(name: str, program: CompiledProgram, sizes: Mapping[str, int]) -> ProgramMemory:
-    artifact = program.native.artifact
+    artifact = program.artifact
     missing = [size for size in artifact.size_names if size not in sizes]
     if missing:
         raise ArgumentError("memory_report", expected=f"values of the sizes {', '.join(missing)}", received="none",
@@ -138,13 +138,13 @@ def _program_memory(name: str, program: CompiledProgram, sizes: Mapping[str, int
         _bytes_of(artifact.outputs, known),
         sum(constant.nbytes for constant in artifact.constants),
         _total(program.program.variables),
-        len(artifact.object_code),
+        artifact.code_bytes,
         tuple(_largest(program, known)),
     )
 
 
 def _largest(program: CompiledProgram, sizes: Mapping[str, int]) -> list[BufferMemory]:
-    plan, fused = program.native.artifact.plan, program.native.fused
+    plan, fused = program.artifact.plan, program.native.fused
     computing = [n for n in fused.nodes if n.op.name != "constant" and not isinstance(n.op.lower, Alias)]
     found = []
     for call, node in zip(plan.calls, computing, strict=True):

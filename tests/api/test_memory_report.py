@@ -76,7 +76,7 @@ def test_weights_slots_inputs_and_outputs():
     assert report["predict"].inputs == x.nbytes
     assert report["train"].inputs == x.nbytes + y.nbytes
     assert report["predict"].outputs == model.predict_on_batch(x).nbytes
-    assert report["train"].code == len(model.training_program().native.artifact.object_code)
+    assert report["train"].code == model.training_program().artifact.code_bytes
     trained = model.training_program().program.variables
     assert report["train"].states == sum(v.array.nbytes for v in trained)
     assert report.other == sum(v.array.nbytes for v in trained) - report.parameters - report.optimizer

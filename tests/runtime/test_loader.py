@@ -30,7 +30,7 @@ def object_code() -> bytes:
 
 def test_an_entry_point_runs_and_keeps_its_code():
     number = ctypes.c_int64(41)
-    function = load(object_code(), ["entry"]).function("entry")
+    function = load([object_code()], ["entry"]).function("entry")
     gc.collect()
     function(None, ctypes.addressof(number))
     assert number.value == 42
@@ -38,12 +38,12 @@ def test_an_entry_point_runs_and_keeps_its_code():
 
 def test_the_same_object_can_be_loaded_twice():
     code = object_code()
-    first, second = load(code, ["entry"]), load(code, ["entry"])
+    first, second = load([code], ["entry"]), load([code], ["entry"])
     assert first.address("entry") != second.address("entry")
 
 
 def test_code_leaves_memory_when_dropped():
-    loaded = load(object_code(), ["entry"])
+    loaded = load([object_code()], ["entry"])
     tracker = weakref.ref(loaded._tracker)
     del loaded
     gc.collect()
@@ -56,12 +56,12 @@ def test_code_leaves_memory_when_dropped():
 ))  # fmt: skip
 def test_what_cannot_be_loaded_is_refused(code, symbols, words):
     with pytest.raises(InternalError, match=words):
-        load(code or object_code(), symbols)
+        load([code or object_code()], symbols)
 
 
 def test_an_unknown_symbol_names_the_known_ones():
     with pytest.raises(InternalError, match="expected one of entry, received other"):
-        load(object_code(), ["entry"]).address("other")
+        load([object_code()], ["entry"]).address("other")
 
 
 def test_code_for_this_machine_may_run():

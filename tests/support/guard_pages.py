@@ -84,7 +84,7 @@ class GuardedMemory:
 
 def loaded(artifact: Artifact) -> LoadedCode:
     """The code of an artifact, for `run_guarded`."""
-    return load(artifact.object_code, [artifact.entry, artifact.step, artifact.WORKER, artifact.DISPATCH])
+    return load([file.code for file in artifact.objects], artifact.symbols)
 
 
 def run_guarded(
