@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kgraph.compiler.analysis.kernels import buffers_of, size_names
 from kgraph.compiler.analysis.uses import users
-from kgraph.ir.dims import Dim, symbol
+from kgraph.ir.dims import Dim, Shape, symbol
 from kgraph.ir.dtypes import DType, u8
 from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.lexer import RESERVED
@@ -179,9 +179,14 @@ class _KernelBuilder:
         return self.fresh(hint) if name in RESERVED else name
 
     def scratch(self, kind: str, dtype: DType, sizes: Sequence[Dim]) -> Buffer:
-        """Private memory of as many bytes as code generation says."""
+        """Private memory of as many bytes as code generation says; products of one kernel run one after another."""
         nbytes = self.scratch_rule(kind, dtype, sizes)
-        buffer = Buffer(f"s{len(self.private)}", u8, (nbytes,), "scratch")
+        found = next((b for b in self.private if (b.dtype, b.shape) == (u8, (nbytes,))), None)
+        return found or self.memory(u8, (nbytes,))
+
+    def memory(self, dtype: DType, shape: Shape) -> Buffer:
+        """Private memory of its own."""
+        buffer = Buffer(f"s{len(self.private)}", dtype, shape, "scratch")
         self.private.append(buffer)
         return buffer
 
@@ -205,6 +210,9 @@ class _Context:
 
     def scratch(self, kind: str, dtype: DType, *sizes: Dim) -> Buffer:
         return self._kernel.scratch(kind, dtype, sizes)
+
+    def private(self, dtype: DType, shape: Shape) -> Buffer:
+        return self._kernel.memory(dtype, shape)
 
     def fresh(self, hint: str) -> str:
         return self._kernel.fresh(hint)

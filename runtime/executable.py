@@ -142,7 +142,7 @@ class Executable:
         by_name = dict(zip(self.artifact.size_names, sizes, strict=True))
         shared = any(flag & Step.SHARED for flag in flags_of(plan, by_name))
         threads = threads if shared else 1
-        private = plan.private_bytes(by_name) if threads > 1 else 0
+        private = plan.private_layout(by_name)[1] if threads > 1 else 0
         return threads, private, plan.layout(by_name)[1] + threads * private + plan.ALIGNMENT
 
     def _new_binding(self, threads: int, sizes: tuple[int, ...]) -> Binding:
@@ -162,13 +162,17 @@ class Executable:
                 table[n] = address_of(artifact.constants[place.index])
             elif place.kind == "input" and place.index >= first_state:
                 table[n] = address_of(self._states[place.index - first_state])
-        values, flag_array = numbers("q", [*sizes, 0]), numbers("q", [*flags, 0])
+        within = plan.private_layout(by_name)[0]
+        values, flag_array, starts = (
+            numbers("q", [*fields, 0]) for fields in (sizes, flags, (within.get(n, 0) for n in range(len(plan.places))))
+        )
         step = numbers("Q", bytes(8 * Step.FIELDS))
         for field, value in (
             (Step.TABLE, table.buffer_info()[0]), (Step.SIZES, values.buffer_info()[0]),
             (Step.FLAGS, flag_array.buffer_info()[0]), (Step.PRIVATE, base + total), (Step.PRIVATE_BYTES, private),
+            (Step.OFFSETS, starts.buffer_info()[0]),
         ):  # fmt: skip
             step[field] = value
         shapes = tuple(tuple(evaluate(d, by_name) for d in t.shape) for t in artifact.outputs)
         at, sizes_at, step_at = (a.buffer_info()[0] for a in (table, values, step))
-        return Binding(table, at, sizes_at, step_at, threads, shapes, (arena, values, flag_array, step))
+        return Binding(table, at, sizes_at, step_at, threads, shapes, (arena, values, flag_array, starts, step))

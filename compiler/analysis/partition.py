@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import dropwhile
 
 from kgraph.compiler.analysis.kernels import expressions, statements
 from kgraph.compiler.analysis.loop_facts import accumulated
+from kgraph.compiler.analysis.rows import row_statements
 from kgraph.ir.dims import Dim, substitute, symbols_of
 from kgraph.ir.loops import Contract, For, Kernel, Let, Stmt, Store
 from kgraph.ir.scalar import FUNCTIONS, Call, Load
@@ -16,17 +18,37 @@ _PER_INSTRUCTION = 2  # for each element of a loop that runs on vectors of eight
 _PER_ACCESS = 4
 
 
-def split_statements(kernel: Kernel) -> tuple[Stmt, ...]:
-    """The statements that parts of the work divide among themselves; none if the kernel runs in one piece.
+@dataclass(frozen=True, eq=False)
+class Division:
+    """How parts of the work share a kernel.
 
-    They are all loops and matrix products of the body, after values that every part computes for itself; none of them
-    reads what another one writes. Only iterations that do not depend on each other are divided, never a sum: so the
-    results do not depend on the parts.
+    Attributes:
+        statements: those that are divided; none if the kernel runs in one piece.
+        rows: number of the rows that all of them divide alike; None if each one is divided for itself.
+    """
+
+    statements: tuple[Stmt, ...] = ()
+    rows: Dim | None = None
+
+
+UNDIVIDED = Division()
+
+
+def divide(kernel: Kernel) -> Division:
+    """How parts of the work share a kernel. Only iterations that do not depend on each other are divided, never a
+    sum: so the results do not depend on the parts.
+
+    Either all loops and matrix products of the body are divided, each for itself, after values that every part
+    computes; none of them reads what another one writes. Or no row of what the kernel writes depends on another row,
+    whatever serial loops run them: then each part does all the work on some rows.
     """
     divided = tuple(dropwhile(lambda stmt: isinstance(stmt, Let), kernel.body))
-    if not all(_divisible(stmt) for stmt in divided) or (len(divided) > 1 and _depend(divided)):
-        return ()
-    return divided
+    if all(_divisible(stmt) for stmt in divided) and not (len(divided) > 1 and _depend(divided)):
+        return Division(divided)
+    rows = row_statements(divided)
+    if rows is None:
+        return UNDIVIDED
+    return Division(rows, rows[0].extent if isinstance(rows[0], For) else rows[0].m)
 
 
 def _divisible(stmt: Stmt) -> bool:
@@ -48,7 +70,8 @@ def _depend(body: Sequence[Stmt]) -> bool:
 
 def work(kernel: Kernel) -> Dim:
     """Rough cost of a kernel that can be split, in 1/16 cycles of one core; 0 for others."""
-    return _cost(split_statements(kernel), {})
+    divided = divide(kernel).statements
+    return _cost([s for s in kernel.body if not isinstance(s, Let)], {}) if divided else 0
 
 
 def _cost(body: Sequence[Stmt], largest: Mapping[str, Dim]) -> Dim:

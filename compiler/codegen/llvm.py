@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kgraph.compiler.analysis.kernels import expressions, statements
 from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index
-from kgraph.compiler.analysis.partition import split_statements
+from kgraph.compiler.analysis.partition import UNDIVIDED, Division, divide
 from kgraph.compiler.analysis.windows import Plain, as_plain
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
@@ -15,6 +15,7 @@ from kgraph.compiler.codegen.matmul import PARTS, MatmulSpec, emit_matmul, emit_
 from kgraph.compiler.codegen.scalar_functions import register_type
 from kgraph.compiler.codegen.scopes import Scope, Value, VectorLoop
 from kgraph.compiler.codegen.target import Target
+from kgraph.compiler.codegen.tiles import tiling
 from kgraph.compiler.codegen.vector_loops import VectorPlan, plan_vector_loop
 from kgraph.compiler.codegen.windows import body_of_flat_row, row_digits, window_names
 from kgraph.ir.dims import Dim, symbols_of
@@ -31,7 +32,7 @@ Sums = Mapping[str, tuple[Combine, DType]]
 
 def emit_kernel(module: Module, target: Target, kernel: Kernel) -> None:
     """Write `define internal void @name(ptr b0, ..., i64 s0, ..., i64 part, i64 parts)`: buffers and sizes in the
-    kernel's order, then which part of the work to do: all of it is part 0 of 1 (see `split_statements`).
+    kernel's order, then which part of the work to do: all of it is part 0 of 1 (see `divide`).
 
     A buffer that is only read may be the same memory as one that is written if both are used at the same index:
     every round of a loop loads before it stores.
@@ -41,9 +42,10 @@ def emit_kernel(module: Module, target: Target, kernel: Kernel) -> None:
     params = [("ptr", text[1:]) for text in bases.values()] + [("i64", text[1:]) for text in sizes.values()]
     params += [("i64", "part"), ("i64", "parts")]
     f = Function(module, kernel.name, params, attributes=target.function_attributes())
-    writer = KernelWriter(f, target, bases, Uses(), split_statements(kernel))
+    writer = KernelWriter(f, target, bases, Uses(), divide(kernel))
     outermost = Scope(variables=sizes)
     writer.expressions.hoist(outermost, kernel.body, changed(kernel.body), 1)
+    writer.take_rows(outermost)
     writer.body(outermost.inside(), kernel.body)
     f.finish()
 
@@ -52,17 +54,25 @@ class KernelWriter:
     """Writes statements into one LLVM function."""
 
     def __init__(
-        self, f: Function, target: Target, bases: Mapping[str, str], uses: Uses, split: Sequence[Stmt] = ()
+        self, f: Function, target: Target, bases: Mapping[str, str], uses: Uses, division: Division = UNDIVIDED
     ) -> None:
-        """`bases` are the pointers of the buffers by name; `split` are the statements that run in parts."""
+        """`bases` are the pointers of the buffers by name; `division` says which statements run in parts."""
         self.f = f
         self.target = target
         self.bases = dict(bases)
         self.uses = uses
-        self.split = split
+        self.division = division
+        self.rows: tuple[str, str] | None = None  # first and end of this part's rows, if all statements divide them
         self.expressions = Expressions(f, target, self.bases, uses)
         self.functions = self.expressions.functions
         self.products = 0
+
+    def take_rows(self, scope: Scope) -> None:
+        """Compute which rows are this part's, if all statements divide the same ones."""
+        if self.division.rows is not None:
+            # Whole tiles: a product of fewer rows would be computed by other instructions.
+            unit = tiling(self.target, "float").rows
+            self.rows = self._part(self.expressions.indices.dim(scope, self.division.rows), unit)
 
     def body(self, scope: Scope, body: Sequence[Stmt]) -> None:
         """Write statements in order."""
@@ -114,9 +124,13 @@ class KernelWriter:
 
     def _bounds(self, before: Scope, stmt: For, grain: int) -> tuple[str, str]:
         """First and end of a loop's index: of this part of the work, cut at multiples of `grain`, if it is split."""
-        f, extent = self.f, self.expressions.indices.dim(before, stmt.extent)
-        if stmt not in self.split:
-            return "0", extent
+        if stmt not in self.division.statements:
+            return "0", self.expressions.indices.dim(before, stmt.extent)
+        return self.rows or self._part(self.expressions.indices.dim(before, stmt.extent), grain)
+
+    def _part(self, extent: str, grain: int) -> tuple[str, str]:
+        """First and end of this part of a range, cut at multiples of `grain`; the last part has the rest as well."""
+        f = self.f
         units = f.binary("udiv", "i64", extent, str(grain))
         after = f.add("%part", "1")
         first, end = (
@@ -253,7 +267,11 @@ class KernelWriter:
         captured += [("ptr", self.bases[b]) for b in buffers]
         captured += [(register_type(d, 1), scope.local(n).text) for n, d in outer.items()]
         params = [(ty, f"x.{n}") for n, (ty, _) in enumerate(captured)]
-        if stmt in self.split:
+        rows = self.rows if stmt in self.division.statements else None
+        if rows is not None:
+            captured.append(("i64", rows[0]))
+            params.append(("i64", "first"))
+        elif stmt in self.division.statements:
             captured += [("i64", "%part"), ("i64", "%parts")]
             params += [("i64", "part"), PARTS]
         texts = iter([f"%{param}" for _, param in params])
@@ -265,6 +283,8 @@ class KernelWriter:
             writer = KernelWriter(f, self.target, bases, self.uses)
             lanes = lanes_of(ty)
             vector = VectorLoop(stmt.col, lanes, mask, frozenset()) if lanes > 1 else None
+            if rows is not None:
+                row = f.add("%first", row)
             digits = row_digits(f, stmt, body, row, sizes)
             inside = Scope(variables=sizes, locals=dict(locals_)).inside({stmt.row: row, **digits})
             inside = inside.inside({stmt.col: col}, vector)
@@ -280,6 +300,9 @@ class KernelWriter:
         dim, scratch = self.expressions.indices.dim, self.bases[stmt.scratch.name]
         args = [("ptr", text) for text in (*self._operands(scope, stmt, plain), scratch)]
         args += [("i64", dim(scope, d)) for d in (stmt.m, stmt.n, stmt.k, *_distances(stmt, plain))]
+        if rows is not None:
+            args[0] = ("ptr", self._row_start(stmt, args[0][1], rows[0], args[6][1]))
+            args[3] = ("i64", self.f.binary("sub", "i64", rows[1], rows[0]))
         listed = ", ".join(f"{ty} {text}" for ty, text in args + captured)
         self.f.line(f"call void @{name}({listed})")
         scope.forget(names)
@@ -293,6 +316,11 @@ class KernelWriter:
             self._corner(scope, operand) if isinstance(operand, Matrix) else self.bases[operand.buffer.name]
             for operand in (stmt.a, stmt.b)
         ]
+
+    def _row_start(self, stmt: Contract, corner: str, row: str, distance: str) -> str:
+        """Address of a row of the first operand, whose stored rows are `distance` elements apart."""
+        assert isinstance(stmt.a, Matrix)
+        return self.f.gep(stmt.dtype.llvm, corner, row if stmt.a.transposed else self.f.mul(row, distance))
 
     def _corner(self, scope: Scope, matrix: Matrix) -> str:
         """Address of the first element of a matrix operand."""

@@ -45,7 +45,7 @@ def emit_program(
     sizes = {name: n for n, name in enumerate(size_names) if name in wanted}
     emit_pool(module, target)
     _emit_step(module, target, plan, functions, sizes, step_of(entry))
-    _emit_entry(module, target, len(plan.calls), entry)
+    _emit_entry(module, target, max(len(plan.calls), len(plan.places), 1), entry)
 
 
 def step_of(entry: str) -> str:
@@ -53,16 +53,19 @@ def step_of(entry: str) -> str:
     return f"{entry}.step"
 
 
-def _emit_entry(module: Module, target: Target, calls: int, entry: str) -> None:
-    """Write the entry point for one thread: the step of a team of one, in which nothing is shared."""
+def _emit_entry(module: Module, target: Target, zeros: int, entry: str) -> None:
+    """Write the entry point for one thread: the step of a team of one, in which nothing is shared.
+
+    `zeros` is the length of the longer one of the arrays of flags and of private memory's offsets.
+    """
     params = [("ptr noalias readonly", "table"), ("ptr noalias readonly", "sizes")]
     f = Function(module, entry, params, attributes=target.function_attributes(), linkage="")
     rest = f"[{Team.FIELDS - 1} x i64]"
     module.globals.append(f"@{entry}.team = internal constant {{ i64, {rest} }} {{ i64 1, {rest} zeroinitializer }}")
-    module.globals.append(f"@{entry}.flags = internal constant [{max(calls, 1)} x i64] zeroinitializer")
+    module.globals.append(f"@{entry}.zeros = internal constant [{zeros} x i64] zeroinitializer")
     step = f.assign(f"alloca [{Step.FIELDS} x i64], align 8")
-    fields = {Step.TABLE: "%table", Step.SIZES: "%sizes", Step.FLAGS: f"@{entry}.flags", Step.PRIVATE: "null"}
-    for field, value in fields.items():
+    fields = {Step.TABLE: "%table", Step.SIZES: "%sizes", Step.PRIVATE: "null"}
+    for field, value in {**fields, **dict.fromkeys((Step.FLAGS, Step.OFFSETS), f"@{entry}.zeros")}.items():
         f.store("ptr", value, f.gep("i64", step, str(field)), 8)
     f.store("i64", "0", f.gep("i64", step, str(Step.PRIVATE_BYTES)), 8)
     f.line(f"call void @{step_of(entry)}(ptr {step}, ptr @{entry}.team, i64 0)")
@@ -86,8 +89,8 @@ def _emit_step(
     """
     params = [("ptr noalias readonly", "step"), ("ptr", "team"), ("i64", "tid")]
     f = Function(module, name, params, attributes=target.function_attributes(), linkage="")
-    table, numbers, flags = (
-        f.load("ptr", f.gep("i64", "%step", str(n)), 8) for n in (Step.TABLE, Step.SIZES, Step.FLAGS)
+    table, numbers, flags, offsets = (
+        f.load("ptr", f.gep("i64", "%step", str(n)), 8) for n in (Step.TABLE, Step.SIZES, Step.FLAGS, Step.OFFSETS)
     )
     each = f.load("i64", f.gep("i64", "%step", str(Step.PRIVATE_BYTES)), 8)
     private = f.load("ptr", f.gep("i64", "%step", str(Step.PRIVATE)), 8)
@@ -103,10 +106,10 @@ def _emit_step(
             shared = f.cast("trunc", "i64", flag, "i1")
             with f.when(f.binary("or", "i1", shared, first)):
                 pointers = [f.load("ptr", f.gep("ptr", table, str(place)), 8) for place in call.args]
-                pointers = [
-                    f.select("i1", alone, "ptr", p, private) if place in call.private else p
-                    for p, place in zip(pointers, call.args, strict=True)
-                ]
+                for at, place in enumerate(call.args):
+                    if place in call.private:
+                        own = f.gep("i8", private, f.load("i64", f.gep("i64", offsets, str(place)), 8))
+                        pointers[at] = f.select("i1", alone, "ptr", pointers[at], own)
                 part = f.select("i1", shared, "i64", "%tid", "0")
                 parts = f.select("i1", shared, "i64", threads, "1")
                 _call(f, functions[call.kernel], pointers, loaded, part, parts)

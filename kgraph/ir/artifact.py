@@ -80,11 +80,17 @@ class MemoryPlan:
             end += -(-max(slot.size(sizes), 1) // self.ALIGNMENT) * self.ALIGNMENT
         return offsets, end
 
-    def private_bytes(self, sizes: Mapping[str, int]) -> int:
-        """Bytes of private memory that each thread of a team needs: those of the most demanding kernel."""
-        places = {self.places[n] for call in self.calls for n in call.private}
-        most = max((evaluate(place.type.nbytes, sizes) for place in places), default=0)
-        return -(-most // self.ALIGNMENT) * self.ALIGNMENT
+    def private_layout(self, sizes: Mapping[str, int]) -> tuple[dict[int, int], int]:
+        """Where each private place starts in a thread's private memory, and bytes of that: kernels run one after
+        another, so it is as much as the most demanding one needs."""
+        offsets, most = {}, 0
+        for call in self.calls:
+            end = 0
+            for n in call.private:
+                offsets[n] = end
+                end += -(-evaluate(self.places[n].type.nbytes, sizes) // self.ALIGNMENT) * self.ALIGNMENT
+            most = max(most, end)
+        return offsets, most
 
 
 class Step:
@@ -92,10 +98,11 @@ class Step:
 
     TABLE and SIZES are those of the entry point. FLAGS holds a number for each call of the plan: bit 0 says that all
     threads share it, bit 1 that they wait for each other before it. Thread n of several has PRIVATE_BYTES of private
-    memory for kernels from PRIVATE + n * PRIVATE_BYTES on.
+    memory for kernels from PRIVATE + n * PRIVATE_BYTES on; OFFSETS holds for each entry of the table where it starts
+    there, if it is a private place.
     """
 
-    TABLE, SIZES, FLAGS, PRIVATE, PRIVATE_BYTES, FIELDS = range(6)
+    TABLE, SIZES, FLAGS, PRIVATE, PRIVATE_BYTES, OFFSETS, FIELDS = range(7)
     SHARED, AFTER_BARRIER = 1, 2
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgraph.errors import GraphError
-from kgraph.ir.dims import Dim
+from kgraph.ir.dims import Dim, Shape
 from kgraph.ir.dtypes import DType
 from kgraph.ir.loops import Stmt
 from kgraph.ir.scalar import Buffer, Expr
@@ -99,6 +99,9 @@ class LoopContext(Protocol):
 
     def scratch(self, kind: str, dtype: DType, *sizes: Dim) -> Buffer:
         """Private memory that code generation asks for, for `kind` "matmul" with sizes m, n, k."""
+
+    def private(self, dtype: DType, shape: Shape) -> Buffer:
+        """Private memory of each thread, for elements that no other kernel sees."""
 
     def fresh(self, hint: str) -> str:
         """A name not used in this kernel, for a loop variable or local."""

@@ -12,10 +12,12 @@ from kgraph.primitives import (
     convolution,
     elementwise,
     generators,
+    gru,
     indexing,
     joining,
     logic,
     losses,
+    lstm,
     normalization,
     pooling,
     randoms,
@@ -54,6 +56,8 @@ REGISTRY: Mapping[str, OpDef] = table(
         *rowwise.OPS,
         *normalization.OPS,
         *row_normalization.OPS,
+        *lstm.OPS,
+        *gru.OPS,
         *structural.OPS,
     )
 )

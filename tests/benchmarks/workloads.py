@@ -128,6 +128,36 @@ def _resnet20_torch(torch: Any) -> Any:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
+def _recurrent(kind: str, sizes: tuple[int, ...]) -> dict[str, Callable[[Any], Any]]:
+    """Layers of one kind over 50 steps of 32 features; the last one hands on its last state."""
+
+    def for_keras(keras: Any) -> Any:
+        layer = getattr(keras.layers, kind)
+        layers = [keras.Input((50, 32)), *(layer(units, return_sequences=True) for units in sizes[:-1])]
+        return keras.Sequential([*layers, layer(sizes[-1]), keras.layers.Dense(10, activation="softmax")])
+
+    def for_torch(torch: Any) -> Any:
+        nn = torch.nn
+
+        class Network(nn.Module):  # type: ignore[misc,name-defined]
+            """The layers and a linear one on the last step."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                widths = itertools.pairwise((32, *sizes))
+                self.layers = nn.ModuleList(getattr(nn, kind)(*width, batch_first=True) for width in widths)
+                self.last = nn.Linear(sizes[-1], 10)
+
+            def forward(self, x: Any) -> Any:
+                for layer in self.layers:
+                    x, _ = layer(x)
+                return self.last(x[:, -1])
+
+        return Network()
+
+    return {"keras": for_keras, "torch": for_torch}
+
+
 WORKLOADS = {
     "mlp_small": Workload(
         "10-20-30, batch 32, Adam", (10,), 30, 32, 500, "adam", **_dense((10, 20, 30))
@@ -146,5 +176,12 @@ WORKLOADS = {
     "resnet20": Workload(
         "ResNet-20 on 32x32x3, batch 64, SGD with momentum", (32, 32, 3), 10, 64, 4, "sgd",
         _resnet20_keras, _resnet20_torch,
+    ),
+    "lstm": Workload(
+        "LSTM 128 and LSTM 64 on 50 steps of 32 features, batch 64, Adam", (50, 32), 10, 64, 10, "adam",
+        **_recurrent("LSTM", (128, 64)),
+    ),
+    "gru": Workload(
+        "GRU 128 on 50 steps of 32 features, batch 64, Adam", (50, 32), 10, 64, 10, "adam", **_recurrent("GRU", (128,))
     ),
 }  # fmt: skip

@@ -141,12 +141,13 @@ def _run_in_team(
     threads: int,
 ) -> None:
     by_name = dict(zip(artifact.size_names, sizes, strict=True))
-    private = artifact.plan.private_bytes(by_name)
+    offsets, private = artifact.plan.private_layout(by_name)
     shared = [bool(evaluate(call.work, by_name)) for call in artifact.plan.calls]
     fields = {
         Step.TABLE: _fields(table),
         Step.SIZES: _fields(sizes),
         Step.FLAGS: _fields([Step.AFTER_BARRIER | Step.SHARED * flag for flag in shared]),
+        Step.OFFSETS: _fields([offsets.get(n, 0) for n in range(len(table))]),
     }
     step = _fields([0] * Step.FIELDS)
     for field, values in fields.items():

@@ -17,14 +17,15 @@ from kgraph.ir.dtypes import DType, bool_, f32, f64, i32, i64, u8, u32
 from kgraph.ir.graph import Graph, GraphBuilder, Value
 from kgraph.ir.opdef import Trait, emitting
 from kgraph.ir.types import TensorType
-from kgraph.primitives import REGISTRY, convolution, pooling
+from kgraph.primitives import REGISTRY, convolution, gru, lstm, pooling
 from kgraph.primitives.sampling import numbers
 
 Array = npt.NDArray[Any]
 
-# Ops over sliding windows need operands of fitting sizes: tests/compiler/test_sliding_ops.py has them.
-_SLIDING = frozenset(op.name for op in (*convolution.OPS, *pooling.OPS))
-ALL_OPS = tuple(name for name, op in REGISTRY.items() if not op.traits & Trait.STRUCTURAL and name not in _SLIDING)
+# Ops over sliding windows and sequences need operands of fitting sizes: tests/compiler/test_sliding_ops.py and
+# test_recurrent_ops.py have them.
+_FITTING = frozenset(op.name for op in (*convolution.OPS, *pooling.OPS, *lstm.OPS, *gru.OPS))
+ALL_OPS = tuple(name for name, op in REGISTRY.items() if not op.traits & Trait.STRUCTURAL and name not in _FITTING)
 # Beside a kink or jump a tiny difference between two ways of running becomes a large one.
 JUMPS = frozenset({"sign", "floor", "ceil", "round", "argmax", "eq", "ne", "lt", "le", "gt", "ge", "isfinite"})
 
