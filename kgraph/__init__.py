@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import kgraph.losses as losses
     import kgraph.metrics as metrics
     import kgraph.models as models
+    import kgraph.ops as ops
     import kgraph.optimizers as optimizers
     import kgraph.regularizers as regularizers
     import kgraph.utils as utils
@@ -45,6 +46,7 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "ops",
     "optimizers",
     "regularizers",
     "utils",

@@ -14,15 +14,16 @@ import numpy.typing as npt
 
 from kgraph.config import floatx
 from kgraph.engine import CompiledProgram
-from kgraph.errors import DTypeError, ShapeError
-from kgraph.ir.dims import Dim
+from kgraph.errors import DTypeError, KgraphError, ShapeError
+from kgraph.ir.dims import Dim, DimExpr
 from kgraph.ir.dtypes import BY_NAME, dtype_of
 from kgraph.ir.graph import Value
-from kgraph.ir.opdef import emitting
+from kgraph.ir.opdef import current_emitter, emitting, is_tracing
 from kgraph.ir.operators import Operators, lift
 from kgraph.ir.types import TensorType
-from kgraph.keras_tensor import BATCH, FunctionOperation, active_trace, symbolic_tensors
+from kgraph.keras_tensor import BATCH, FunctionOperation, symbolic_tensors
 from kgraph.nesting import flatten, map_structure, pack
+from kgraph.primitives import composites
 from kgraph.trace import Trace
 from kgraph.variable import Variable
 
@@ -204,22 +205,136 @@ def run_on_arrays(name: str, function: Callable[..., Any], *values: Any, floats:
     return out[0] if out else None
 
 
-def anywhere(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of tensors that also takes symbolic tensors of functional models, and arrays.
+def operation(*tensors: str, numbers: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function on tensors of a program take whatever a user has, wherever it is called.
 
-    Its tensors are the parameters without a default. In a program, arrays among them become constants.
+    - Symbolic tensors of functional models among the arguments: the call becomes a node of the functional graph.
+    - Inside a program: arrays, lists and sizes become tensors of it.
+    - Otherwise, on arrays, lists, numbers and variables: the function runs in the interpreter, and gives arrays.
+
+    Errors name the function first.
+
+    Args:
+        tensors: the parameters that are tensors; "*xs" stands for a sequence of tensors. None is left alone.
+        numbers: whether Python numbers beside tensors reach the function as they are, so that they can take the element
+            type of the tensors; otherwise they become tensors, too.
+
+    >>> @operation("x")
+    ... def cube(x):
+    ...     return x * x * x
+    >>> cube([1.0, 2.0])
+    array([1., 8.], dtype=float32)
     """
-    signature = inspect.signature(function)
-    tensors = [name for name, given in signature.parameters.items() if given.default is given.empty]
 
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if symbolic_tensors([args, kwargs]):
-            return FunctionOperation(function, function.__name__)(*args, **kwargs)
-        options = signature.bind(*args, **kwargs).arguments
-        values = [options.pop(name) for name in tensors]
-        if active_trace() is not None:
-            return function(*map(lift, values), **options)
-        return run_on_arrays(function.__name__, lambda *given: function(*given, **options), *values)
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        signature, name = inspect.signature(function), function.__name__
+        single = [t for t in tensors if not t.startswith("*")]
+        several = [t[1:] for t in tensors if t.startswith("*")]
 
-    return wrapped
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{name}: {error}") from None
+            given = bound.arguments
+            if symbolic_tensors([given[t] for t in (*single, *several) if t in given]):
+                return FunctionOperation(wrapped, name)(*args, **kwargs)
+            try:
+                operands = _Operands(name)
+                given |= {t: operands.prepare(given[t], t) for t in single if given.get(t) is not None}
+                given |= {t: operands.each(given[t], t) for t in several if given.get(t) is not None}
+                return operands.run(lambda found: function(*found.args, **found.kwargs), bound, numbers)
+            except KgraphError as error:
+                raise error.within(name) from error.__cause__
+
+        return wrapped
+
+    return decorate
+
+
+def anywhere(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`operation` whose tensors are the parameters without a default."""
+    parameters = inspect.signature(function).parameters.items()
+    return operation(*(name for name, given in parameters if given.default is given.empty))(function)
+
+
+class _Operand:
+    """Stands for a tensor argument among the arguments of a call: an array, a Python number or a value of a program."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _Operands:
+    """The tensors among the arguments of one call of an operation."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.found: list[_Operand] = []
+
+    def prepare(self, value: Any, what: str) -> Any:
+        """One tensor argument: array-likes become arrays; numbers, sizes and values of a program stay."""
+        if isinstance(value, Variable) and not is_tracing():
+            value = value.value
+        if isinstance(value, (list, tuple)) and is_tracing() and any(isinstance(v, Operators) for v in flatten(value)):
+            value = _stacked([self.prepare(part, what).value for part in value])
+        if not isinstance(value, (Operators, DimExpr, bool, int, float)):
+            value = as_array(value, what)
+        self.found.append(_Operand(value))
+        return self.found[-1]
+
+    def each(self, values: Any, what: str) -> Any:
+        """A sequence of tensors; a single array counts as the sequence of its rows."""
+        if isinstance(values, dict):
+            return {key: self.prepare(value, f"{what}[{key!r}]") for key, value in values.items()}
+        if isinstance(values, Operators) and not isinstance(values, Variable):
+            raise DTypeError(what, expected="a list of tensors", received="one tensor")
+        return [self.prepare(value, f"{what}[{n}]") for n, value in enumerate(values)]
+
+    def run(self, function: Callable[..., Any], bound: inspect.BoundArguments, numbers: bool) -> Any:
+        """Call `function` with the arguments, in the program being traced or in one of its own."""
+        keep = numbers and not all(isinstance(operand.value, (bool, int, float)) for operand in self.found)
+        if is_tracing():
+            return function(self._filled(bound, functools.partial(self._traced, keep=keep)))
+        trace, arrays = Trace(self.name), []
+        with emitting(trace):
+
+            def argument(value: Any) -> Any:
+                if keep and isinstance(value, (bool, int, float)):
+                    return value
+                array = as_array(value, self.name)
+                arrays.append(array)
+                return trace.argument(TensorType(dtype_of(array.dtype), array.shape), f"argument{len(arrays)}")
+
+            out = function(self._filled(bound, argument))
+            out = map_structure(lambda leaf: trace.lift(leaf) if isinstance(leaf, Operators) else leaf, out)
+            results = [leaf for leaf in flatten(out) if isinstance(leaf, Value)]
+            program = trace.program([(f"result{n}", value) for n, value in enumerate(results)])
+        computed = iter(CompiledProgram(program).run(arrays, execution="interpreter"))
+        return map_structure(lambda leaf: next(computed) if isinstance(leaf, Value) else leaf, out)
+
+    @staticmethod
+    def _filled(bound: inspect.BoundArguments, fill: Callable[[Any], Any]) -> inspect.BoundArguments:
+        for name, value in bound.arguments.items():
+            part = map_structure(lambda leaf: fill(leaf.value) if isinstance(leaf, _Operand) else leaf, value)
+            bound.arguments[name] = part
+        return bound
+
+    def _traced(self, value: Any, keep: bool) -> Any:
+        emitter = current_emitter()
+        if isinstance(value, Operators) or (keep and isinstance(value, (bool, int, float))):
+            return value
+        if isinstance(value, DimExpr):
+            return composites.size(value)
+        array = as_array(value, self.name)
+        # NumPy makes float64 of everything, and a model should not become slower by a constant.
+        kinds = [emitter.type_of(o.value).dtype for o in self.found if isinstance(o.value, Operators)]
+        like = next((kind for kind in kinds if kind.is_float), None)
+        return emitter.constant(array, like if array.dtype.kind == "f" else None)
+
+
+def _stacked(parts: list[Any]) -> Any:
+    """Rows of tensors and numbers as one tensor."""
+    like = next(current_emitter().type_of(p).dtype for p in parts if isinstance(p, Operators))
+    return composites.concatenate([composites.expand_dims(lift(p, like), 0) for p in parts], 0)

@@ -23,6 +23,16 @@ class KgraphError(Exception):
         message = what + (": " + ", ".join(parts) if parts else "")
         super().__init__(f"{message}. {fix}" if fix else message)
 
+    def within(self, place: str) -> KgraphError:
+        """The same error with `place` named first; itself if that is so already.
+
+        >>> str(ShapeError("axis", expected="an axis in -2..1", received="5").within("sum"))
+        'sum: axis: expected an axis in -2..1, received 5'
+        """
+        if self.what.startswith(place):
+            return self
+        return type(self)(f"{place}: {self.what}", expected=self.expected, received=self.received, fix=self.fix)
+
 
 class ShapeError(KgraphError, ValueError):
     """A shape does not fit."""

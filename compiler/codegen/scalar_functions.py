@@ -10,6 +10,7 @@ from kgraph.ir.dtypes import DType, bool_
 _COMPARE = {"eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
 _FLOAT_OP = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _INTEGER_OP = {"add": "add", "sub": "sub", "mul": "mul"}
+_BITS = {"bitand": "and", "bitor": "or", "bitxor": "xor"}
 _ROUND = {"floor": "floor", "ceil": "ceil", "round": "roundeven"}
 
 # Magnitude from which every float is a whole number.
@@ -164,6 +165,10 @@ class ScalarFunctions:
             return f.binary(_INTEGER_OP[function], ty, args[0], args[1])
         if function in ("floordiv", "mod"):
             return self._division(function, signed, ty, args[0], args[1])
+        if function in _BITS:
+            return f.binary(_BITS[function], ty, args[0], args[1])
+        if function in ("shl", "shr"):
+            return self._shift(function, dtype, ty, args[0], args[1])
         if function in _ROUND:
             return args[0]
         negative = f.binary("sub", ty, splat(ty, "0"), args[0])
@@ -198,6 +203,17 @@ class ScalarFunctions:
         else:
             result = f.select(cond_ty, crosses, ty, f.binary("add", ty, rest, safe), rest)
         return f.select(cond_ty, by_zero, ty, zero, result)
+
+    def _shift(self, function: str, dtype: DType, ty: str, a: str, b: str) -> str:
+        """Shifts as NumPy has them: an amount outside 0..bits-1 leaves no bit but copies of the sign."""
+        f = self.f
+        cond_ty, last = vector_of("i1", lanes_of(ty)), splat(ty, str(dtype.bits - 1))
+        inside = f.binary("icmp ule", ty, b, last)
+        amount = f.select(cond_ty, inside, ty, b, last)
+        if function == "shr" and dtype.kind == "signed":
+            return f.binary("ashr", ty, a, amount)
+        shifted = f.binary("shl" if function == "shl" else "lshr", ty, a, amount)
+        return f.select(cond_ty, inside, ty, shifted, splat(ty, "0"))
 
     # --- conversions ------------------------------------------------------------------------------------------
     def convert(self, value: str, source: DType, to: DType, lanes: int) -> str:

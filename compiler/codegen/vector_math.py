@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from kgraph.compiler.codegen.emitter import Function
 from kgraph.compiler.codegen.vector_arithmetic import Lanes
+from kgraph.compiler.codegen.vector_math_atan import atan
 from kgraph.compiler.codegen.vector_math_erf import erf
 from kgraph.compiler.codegen.vector_math_exp import exp, expm1, sigmoid, tanh
 from kgraph.compiler.codegen.vector_math_log import log, log1p
@@ -33,7 +34,8 @@ def rsqrt(f: Function, ty: str, x: str, *, fma: bool) -> str:
 MATH: Mapping[str, Callable[..., str]] = MappingProxyType(
     {
         "exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "pow": pow, "rsqrt": rsqrt,
-        "tanh": tanh, "sigmoid": sigmoid, "erf": erf, "sin": sin, "cos": cos, "philox": philox,
+        "tanh": tanh, "sigmoid": sigmoid, "erf": erf, "sin": sin, "cos": cos, "atan": atan,
+        "philox": philox,
     }
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from kgraph.primitives import (
     generators,
     gru,
     indexing,
+    integers,
     joining,
     logic,
     losses,
@@ -26,6 +27,7 @@ from kgraph.primitives import (
     rowwise,
     shaping,
     structural,
+    trigonometry,
 )
 
 
@@ -42,6 +44,8 @@ def table(ops: Iterable[OpDef]) -> Mapping[str, OpDef]:
 REGISTRY: Mapping[str, OpDef] = table(
     (
         *elementwise.OPS,
+        *trigonometry.OPS,
+        *integers.OPS,
         *logic.OPS,
         *losses.OPS,
         *shaping.OPS,

@@ -218,4 +218,41 @@ def transpose(x: Array, perm: tuple[int, ...]) -> Any:
     return np.transpose(x, perm)
 
 
-OPS = (broadcast, sum_to, reshape, transpose)
+def _infer_reverse(types: Types, attrs: Attrs) -> TensorType:
+    expect("reverse", types, attrs, 1, ("axes",))
+    expect_axes("reverse", attrs["axes"], types[0].rank)
+    return types[0]
+
+
+def _reversed_element(context: LoopContext, index: Index, axes: tuple[int, ...]) -> Expr:
+    shape = context.in_types[0].shape
+    return context.read(0, [shape[a] - 1 - i if a in axes else i for a, i in enumerate(index)])
+
+
+@primitive(
+    infer=_infer_reverse,
+    grad=lambda dy, y, x, axes: (current_emitter().emit("reverse", dy, axes=axes),),
+    lower=Pointwise(_reversed_element),
+    samples=with_attrs(
+        ((5,), {"axes": (0,)}),
+        ((3, 4), {"axes": (0,)}),
+        ((3, 37), {"axes": (1,)}),
+        ((2, 3, 4), {"axes": (0, 2)}),
+        ((), {"axes": ()}),
+        ((1,), {"axes": (0,)}),
+        ((0, 3), {"axes": (0, 1)}),
+        ((2, 3), {"axes": ()}),
+        dtypes=NUMERIC,
+    ),
+    errors=(
+        bad("1 operands", axes=(0,)),
+        bad("a rising tuple of axes in 0..1", of((2, 3)), axes=(2,)),
+        bad("a rising tuple", of((2, 3)), axes=(1, 0)),
+    ),
+)
+def reverse(x: Array, axes: tuple[int, ...]) -> Any:
+    """The elements in the opposite order along `axes`."""
+    return np.flip(x, axes)
+
+
+OPS = (broadcast, sum_to, reshape, transpose, reverse)

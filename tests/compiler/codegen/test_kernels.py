@@ -81,7 +81,7 @@ def supports(name: str, dtype: DType) -> bool:
         return dtype is bool_
     if dtype is bool_:
         return name in ("eq", "ne", "min", "max", "select")
-    if name in ("floordiv", "mod"):
+    if name in ("floordiv", "mod", "bitand", "bitor", "bitxor", "shl", "shr"):
         return dtype.is_integer
     return dtype.is_float or (FUNCTIONS[name].cost < 4 and not (dtype.kind == "unsigned" and name == "neg"))
 

@@ -106,6 +106,7 @@ def long_erf(x: Array) -> Array:
 REFERENCES: dict[str, Callable[[Array], Array]] = {
     "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "tanh": np.tanh, "erf": long_erf,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "rsqrt": lambda x: 1 / np.sqrt(x), "sin": np.sin, "cos": np.cos,
+    "atan": np.arctan,
 }  # fmt: skip
 BOUNDS = dict.fromkeys(REAL, 2.0) | {"tanh": 4.0, "sigmoid": 4.0, "erf": 4.0, "pow": 4.0}
 # The angle left by the reduction has one more rounding.
@@ -204,6 +205,7 @@ EXACT = {
     "erf": [(0, 0), (-0.0, -0.0), (INF, 1), (-INF, -1), (NAN, NAN), (50, 1), (-50, -1)],
     "sin": [(0, 0), (-0.0, -0.0), (INF, NAN), (-INF, NAN), (NAN, NAN), (1e-40, 1e-40)],
     "cos": [(0, 1), (-0.0, 1), (INF, NAN), (-INF, NAN), (NAN, NAN)],
+    "atan": [(0, 0), (-0.0, -0.0), (INF, np.pi / 2), (-INF, -np.pi / 2), (NAN, NAN), (1e-40, 1e-40)],
     "rsqrt": [(4, 0.5), (0, INF), (-0.0, -INF), (INF, 0), (-1, NAN), (NAN, NAN)],
 }
 
