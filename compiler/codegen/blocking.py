@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.packing import pack_a, pack_b
+from kgraph.compiler.codegen.product_writer import PLANNED_PARAMS, ProductWriter
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.thin import axpy_kernel, dot_kernel
 from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, tiling, undefined
@@ -24,14 +24,6 @@ _LOOSE_PANELS = 2
 
 # A product is cut along its columns only if every part has at least this many panels.
 _PANELS = 2
-
-PRODUCT_PARAMS = [
-    ("ptr noalias", "a"), ("ptr noalias", "b"), ("ptr noalias", "scratch"),
-    ("i64", "m"), ("i64", "n"), ("i64", "k"), ("i64", "lda"), ("i64", "ldb"),
-]  # fmt: skip
-_PARAMS = [
-    *PRODUCT_PARAMS, ("ptr", "plan"), ("ptr", "finish"), ("ptr", "context"), ("i64", "part"), ("i64", "parts"),
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,33 +86,28 @@ def plan(module: Module, target: Target, element: str, transpose_a: bool, transp
     fields.append(f"ptr @{(axpy_kernel if transpose_a else dot_kernel)(module, target, t)}")
     fields.append(f"ptr @{(dot_kernel if transpose_b else axpy_kernel)(module, target, t)}")
     fields += [f"ptr @{micro_kernel(module, target, t, height, not transpose_a)}" for height in t.heights]
-    types = ", ".join(field.split()[0] for field in fields)
-    module.globals.append(f"@{name} = internal constant {{ {types} }} {{ {', '.join(fields)} }}")
-    return name
+    return module.constant(name, fields)
 
 
-def gathered_plan(module: Module, target: Target, element: str, transposed: bool, gather: str, pack: str) -> str:
+def gathered_plan(module: Module, target: Target, t: Tiling, transposed: bool, gather: str, pack: str) -> str:
     """Name of the constant for products over windows with these functions of their own; written on first use."""
-    t = tiling(target, element)
     name = f"matmul.windows.{gather}.{pack}"
     if any(text.startswith(f"@{name} ") for text in module.globals):
         return name
     fields = [f"i64 {int(transposed)}", "i64 0", f"ptr @{pack_a(module, target, t)}" if transposed else "ptr null"]
     fields += [f"ptr @{pack}", f"ptr @{gather}", "ptr null"]
     fields += [f"ptr @{micro_kernel(module, target, t, height, not transposed)}" for height in t.heights]
-    types = ", ".join(field.split()[0] for field in fields)
-    module.globals.append(f"@{name} = internal constant {{ {types} }} {{ {', '.join(fields)} }}")
-    return name
+    return module.constant(name, fields)
 
 
-def gathered_product(module: Module, target: Target, element: str) -> str:
+def gathered_product(module: Module, target: Target, t: Tiling) -> str:
     """Name of the function that computes products over windows; its parameters are those of `product`.
 
     lda and ldb have no meaning: the functions of the plan know where the elements are.
     """
-    name = f"matmul.gathered.{element}"
+    name = f"matmul.gathered.{t.name}"
     if undefined(module, name):
-        _Gathered(module, target, tiling(target, element)).write()
+        _Gathered(module, target, t).write()
     return name
 
 
@@ -136,11 +123,11 @@ def product(module: Module, target: Target, element: str) -> str:
     name = f"matmul.product.{element}"
     if undefined(module, name):
         t = tiling(target, element)
-        f = Function(module, name, _PARAMS, attributes=target.function_attributes())
+        f = Function(module, name, PLANNED_PARAMS, attributes=target.function_attributes())
         some = f.binary("and", "i1", f.binary("icmp sgt", "i64", "%m", "0"), f.binary("icmp sgt", "i64", "%n", "0"))
         few = f.binary("icmp slt", "i64", "%m", str(t.heights[-1]))
         thin = f.binary("or", "i1", f.binary("icmp eq", "i64", "%n", "1"), few)
-        arguments = ", ".join(f"{ty.split()[0]} %{param}" for ty, param in _PARAMS)
+        arguments = ", ".join(f"{ty.split()[0]} %{param}" for ty, param in PLANNED_PARAMS)
         alone = f.binary("and", "i1", thin, f.binary("icmp eq", "i64", "%part", "0"))
         for wanted, writer in ((alone, _Thin), (f.binary("xor", "i1", thin, "true"), _Blocked)):
             with f.when(f.binary("and", "i1", some, wanted)):
@@ -149,17 +136,15 @@ def product(module: Module, target: Target, element: str) -> str:
     return name
 
 
-class _Loops:
-    """What both kinds of product share: the operands' strides and the calls through the plan."""
+class _Loops(ProductWriter):
+    """A product of operands with strides."""
 
-    kind = ""
+    kernels = _KERNELS
 
     def __init__(self, module: Module, target: Target, t: Tiling) -> None:
-        self.t = t
-        self.name = f"matmul.{self.kind}.{t.element}"
-        self.f = Function(module, self.name, _PARAMS, attributes=target.function_attributes())
-        self.transpose_a = self._is("ne", self._field("i64", str(_TRANSPOSE_A)), "0")
-        self.transpose_b = self._is("ne", self._field("i64", str(_TRANSPOSE_B)), "0")
+        super().__init__(module, target, t)
+        self.transpose_a = self._is("ne", self._field("i64", _TRANSPOSE_A), "0")
+        self.transpose_b = self._is("ne", self._field("i64", _TRANSPOSE_B), "0")
         self.a_strides = self._strides(self.transpose_a, "%lda")
         self.b_strides = self._strides(self.transpose_b, "%ldb")
 
@@ -167,42 +152,10 @@ class _Loops:
         """Elements between logical rows and between logical columns."""
         return self._pick(transposed, "1", ld), self._pick(transposed, ld, "1")
 
-    def _field(self, ty: str, index: str) -> str:
-        return self.f.load(ty, self.f.gep("i64", "%plan", index), 8)
-
-    def _min(self, a: str, b: str) -> str:
-        return self.f.intrinsic("smin", "i64", a, b)
-
-    def _max(self, a: str, b: str) -> str:
-        return self.f.intrinsic("smax", "i64", a, b)
-
-    def _sub(self, a: str, b: str) -> str:
-        return a if b == "0" else self.f.binary("sub", "i64", a, b)
-
-    def _is(self, relation: str, a: str, b: str) -> str:
-        return self.f.binary(f"icmp {relation}", "i64", a, b)
-
-    def _both(self, a: str, b: str) -> str:
-        return self.f.binary("and", "i1", a, b)
-
-    def _pick(self, cond: str, a: str, b: str, ty: str = "i64") -> str:
-        return self.f.select("i1", cond, ty, a, b)
-
-    def _at(self, base: str, index: str) -> str:
-        return self.f.gep(self.t.element, base, index)
-
     def _element(self, base: str, strides: tuple[str, str], row: str, column: str) -> str:
         """Address of a logical element of an operand."""
         f = self.f
         return self._at(base, f.add(f.mul(row, strides[0]), f.mul(column, strides[1])))
-
-    def _call(self, function: str, types: Sequence[str], values: Sequence[str]) -> None:
-        arguments = ", ".join(f"{ty} {value}" for ty, value in zip(types, values, strict=True))
-        self.f.line(f"call void {function}({arguments})")
-
-    def _finish(self, sums: str, *sizes: str) -> None:
-        """Hand sums over; `sizes` are stride, row, rows, column, columns."""
-        self._call("%finish", ["ptr", *["i64"] * 5, "ptr"], [sums, *sizes, "%context"])
 
 
 class _Thin(_Loops):
@@ -215,14 +168,14 @@ class _Thin(_Loops):
         f, strip = self.f, str(self.t.strip)
         one_column = self._is("eq", "%n", "1")
         with f.when(one_column):
-            kernel = self._field("ptr", str(_COLUMN_KERNEL))
+            kernel = self._field("ptr", _COLUMN_KERNEL)
             with f.loop("0", "%m", strip) as i:
                 count = self._min(strip, self._sub("%m", i.index))
                 a = self._element("%a", self.a_strides, i.index, "0")
                 self._kernel(kernel, a, "%b", "%lda", self.b_strides[0], count)
                 self._finish("%scratch", "1", i.index, count, "0", "1")
         with f.when(f.binary("xor", "i1", one_column, "true")):
-            kernel = self._field("ptr", str(_ROW_KERNEL))
+            kernel = self._field("ptr", _ROW_KERNEL)
             with f.loop("0", "%n", strip) as j, f.loop("0", "%m") as i:
                 count = self._min(strip, self._sub("%n", j.index))
                 a = self._element("%a", self.a_strides, i.index, "0")
@@ -275,16 +228,6 @@ class _Blocked(_Loops):
         plain = self.f.binary("xor", "i1", self.packed_a, "true")
         return self.f.binary("or", "i1", plain, self._is("sge", "%n", "%m"))
 
-    def _share(self, extent: str, unit: int, part: str, parts: str) -> tuple[str, str]:
-        """First and end of one part of a range; parts are cut at multiples of `unit`."""
-        f = self.f
-        units = f.binary("udiv", "i64", extent, str(unit))
-        after = f.add(part, "1")
-        first, end = (
-            f.mul(f.binary("udiv", "i64", f.mul(units, number), parts), str(unit)) for number in (part, after)
-        )
-        return first, self._pick(self._is("eq", after, parts), extent, end)
-
     def _down(self, value: str, unit: int) -> str:
         """`value` >= 0 rounded down to a multiple of `unit`, but at least `unit`."""
         return self._max(self._sub(value, self.f.binary("urem", "i64", value, str(unit))), str(unit))
@@ -332,12 +275,12 @@ class _Blocked(_Loops):
         to = self._at(self.packed_b, f.mul(first, self.kc))
         count = self._sub(self.columns, first)
         values = [source, to, self.kc, count, "%ldb", f.mul(self.kc, str(self.t.width))]
-        self._call(self._field("ptr", str(_PACK_B)), ["ptr", "ptr", *["i64"] * 4], values)
+        self._call(self._field("ptr", _PACK_B), ["ptr", "ptr", *["i64"] * 4], values)
 
     def _pack_a(self) -> None:
         """Pack the block of an A stored [k, m] into panels; the last panel is moved back so that it ends at m."""
         f, rows = self.f, str(self.t.rows)
-        packer, types = self._field("ptr", str(_PACK_A)), ["ptr", "ptr", *["i64"] * 4]
+        packer, types = self._field("ptr", _PACK_A), ["ptr", "ptr", *["i64"] * 4]
         panel = f.mul(self.kc, rows)
         count = self._sub(self.rows_end, self.ic)
         panels = f.binary("udiv", "i64", count, rows)
@@ -374,12 +317,7 @@ class _Blocked(_Loops):
         """
         f, t = self.f, self.t
         rest = self._sub(self.end_row, row)
-        height, kernel = str(t.heights[-1]), str(_KERNELS + len(t.heights) - 1)
-        for i in range(len(t.heights) - 2, -1, -1):
-            more = self._is("sgt", rest, str(t.heights[i + 1]))
-            fits = self._both(more, self._is("sge", "%m", str(t.heights[i])))
-            height = self._pick(fits, str(t.heights[i]), height)
-            kernel = self._pick(fits, str(_KERNELS + i), kernel)
+        height, kernel = self._tallest(rest, most="%m")
         start = self._min(row, self._sub("%m", height))
         offset = f.add(f.mul(self._sub(row, self.ic), self.kc), self._sub(str(t.rows), height))
         in_place = self._element("%a", self.a_strides, start, self.pc)
@@ -387,7 +325,7 @@ class _Blocked(_Loops):
         a_stride = self._pick(self.packed_a, str(t.rows), "%lda")
         types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
         values = [a, self.b, self.tile, self.kc, a_stride, self.b_stride, self.again]
-        self._call(self._field("ptr", kernel), types, values)
+        self._call(kernel, types, values)
         following = f.add(start, height)
         with f.when(self.final):
             sums = self._at(self.tile, f.mul(self._sub(row, start), str(t.width)))
@@ -436,11 +374,11 @@ class _Gathered(_Blocked):
     def _pack_b(self) -> None:
         types = ["ptr", "ptr", *["i64"] * 4, "ptr"]
         values = ["%b", self.packed_b, self.pc, self.kc, self.jc, self.columns, "%context"]
-        self._call(self._field("ptr", str(_PACK_B)), types, values)
+        self._call(self._field("ptr", _PACK_B), types, values)
 
     def _pack_a(self) -> None:
         f, t = self.f, self.t
-        gather, types = self._field("ptr", str(_GATHER)), ["ptr", "ptr", *["i64"] * 5, "ptr"]
+        gather, types = self._field("ptr", _GATHER), ["ptr", "ptr", *["i64"] * 5, "ptr"]
         count = self._sub(self.rows_end, self.ic)
         with f.when(f.binary("xor", "i1", self.transpose_a, "true")):
             values = ["%a", self.packed_rows, self.ld, self.ic, count, self.pc, self.kc, "%context"]
@@ -457,23 +395,19 @@ class _Gathered(_Blocked):
             to = self._at(self.packed_rows, f.mul(p.index, str(t.rows)))
             panels = f.binary("udiv", "i64", f.add(count, str(t.rows - 1)), str(t.rows))
             values = [self.lines, to, lines, ld, panels, f.mul(self.kc, str(t.rows))]
-            self._call(self._field("ptr", str(_PACK_A)), ["ptr", "ptr", *["i64"] * 4], values)
+            self._call(self._field("ptr", _PACK_A), ["ptr", "ptr", *["i64"] * 4], values)
 
     def _tile(self, row: str) -> str:
         """Compute the lowest tile that holds the rest of the rows; hand it over if this is the last pass."""
         f, t = self.f, self.t
         rest = self._sub(self.rows_end, row)
-        height, kernel = str(t.heights[-1]), str(_KERNELS + len(t.heights) - 1)
-        for i in range(len(t.heights) - 2, -1, -1):
-            more = self._is("sgt", rest, str(t.heights[i + 1]))
-            height = self._pick(more, str(t.heights[i]), height)
-            kernel = self._pick(more, str(_KERNELS + i), kernel)
+        height, kernel = self._tallest(rest)
         a_row = self._pick(self.loose, "1", self._pick(self.transpose_a, self.kc, self.ld))
         a = self._at(self.packed_rows, f.mul(self._sub(row, self.ic), a_row))
         a_stride = self._pick(self.loose, self.loose_ld, self._pick(self.transpose_a, str(t.rows), self.ld))
         types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
         values = [a, self.b, self.tile, self.kc, a_stride, self.b_stride, self.again]
-        self._call(self._field("ptr", kernel), types, values)
+        self._call(kernel, types, values)
         with f.when(self.final):
             self._finish(self.tile, str(t.width), row, self._min(height, rest), self.column, self.tile_columns)
         return f.add(row, height)

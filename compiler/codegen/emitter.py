@@ -61,6 +61,12 @@ class Module:
         """Declare an external function once; `signature` is the whole text after 'declare'."""
         self.declarations.setdefault(name, signature)
 
+    def constant(self, name: str, fields: Sequence[str]) -> str:
+        """Add a constant record of these typed fields; gives its name."""
+        types = ", ".join(field.split()[0] for field in fields)
+        self.globals.append(f"@{name} = internal constant {{ {types} }} {{ {', '.join(fields)} }}")
+        return name
+
     def text(self) -> str:
         """The module as LLVM text."""
         parts = [f'target triple = "{self.triple}"', *self.globals]

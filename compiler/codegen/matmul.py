@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kgraph.compiler.analysis.windows import transposed
+from kgraph.compiler.analysis.windows import gathered, transposed
 from kgraph.compiler.codegen.blocking import (
-    PRODUCT_PARAMS,
     gathered_layout,
     gathered_plan,
     gathered_product,
@@ -16,7 +15,9 @@ from kgraph.compiler.codegen.blocking import (
     scratch_layout,
 )
 from kgraph.compiler.codegen.emitter import Function, Module
+from kgraph.compiler.codegen.line_products import line_plan, line_product, lines_of
 from kgraph.compiler.codegen.packing import lanes_below
+from kgraph.compiler.codegen.product_writer import PRODUCT_PARAMS
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.tiles import Tiling, tiling
 from kgraph.compiler.codegen.windows import gather_function, pack_function
@@ -124,12 +125,18 @@ def emit_window_product(
     `a` and `b` are the buffers of the windows. `variables` says which extra parameters are the sizes and outer
     variables that the windows use.
     """
-    element = stmt.dtype.llvm
-    t = tiling(target, element)
+    t = tiling(target, stmt.dtype.llvm, stmt.n)
     slots = sorted(variables.items())
-    functions = gather_function(module, target, t, stmt, slots), pack_function(module, target, t, stmt, slots)
-    constant = gathered_plan(module, target, element, transposed(stmt), *functions)
-    _emit_product(module, target, name, gathered_product(module, target, element), constant, extra_params)
+    pack, lines = pack_function(module, target, t, stmt, slots), lines_of(t, stmt)
+    if lines is not None:
+        gather = gather_function(module, target, t, lines.line, slots)
+        constant = line_plan(module, target, t, stmt, lines, gather, pack)
+        shared = line_product(module, target, t, lines.is_transposed)
+    else:
+        gather = gather_function(module, target, t, gathered(stmt), slots)
+        constant = gathered_plan(module, target, t, transposed(stmt), gather, pack)
+        shared = gathered_product(module, target, t)
+    _emit_product(module, target, name, shared, constant, extra_params)
     _emit_finish(module, target, t, f"{name}.finish", extra_params, epilogue)
 
 

@@ -17,7 +17,7 @@ def pack_a(module: Module, target: Target, t: Tiling) -> str:
     void pack(ptr src, ptr dst, i64 k, i64 ld, i64 panels, i64 panel):
     dst[q * panel + p * rows + i] = src[p * ld + q * rows + i] for q < panels, p < k, i < rows (the tallest tile).
     """
-    name = f"matmul.pack_a.{t.element}"
+    name = f"matmul.pack_a.{t.name}"
     if not undefined(module, name):
         return name
     sizes = [("i64", size) for size in ("k", "ld", "panels", "panel")]
@@ -47,7 +47,7 @@ def pack_b(module: Module, target: Target, t: Tiling, transposed: bool) -> str:
     dst[q * panel + p * width + j] = B[p, q * width + j] for all panels q with a column below n, p < k, j < width.
     Columns from n on get arbitrary finite copies or zeros; the kernels compute with them and nobody reads the sums.
     """
-    name = f"matmul.pack_b.{t.element}.{'t' if transposed else 'n'}"
+    name = f"matmul.pack_b.{t.name}.{'t' if transposed else 'n'}"
     if undefined(module, name):
         sizes = [("i64", size) for size in ("k", "n", "ld", "panel")]
         params = [("ptr noalias", "src"), ("ptr noalias", "dst"), *sizes]

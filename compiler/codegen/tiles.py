@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 from kgraph.compiler.codegen.emitter import Function, Module, vector_of
 from kgraph.compiler.codegen.target import Target
+from kgraph.ir.dims import Dim
 
 # Steps of k per round of a micro-kernel: enough to hide the loop, and half the code of four.
 UNROLL = 2
 # Rows of an A stored [m, k] that share a pointer register.
 _GROUP = 3
+
+# Further parameters of a micro-kernel that adds up several products.
+SEGMENTS = (("i64", "segments"), ("i64", "next_a"), ("i64", "next_b"))
 
 # Tile heights (tallest first) and vectors per tile row. Tall tiles of two vectors keep loads per multiply low and
 # still leave registers for the operands; the lower heights serve the last rows.
@@ -51,6 +55,11 @@ class Tiling:
     partial: int
 
     @property
+    def name(self) -> str:
+        """Part of the names of functions that are written for these tiles."""
+        return f"{self.element}.{self.width}"
+
+    @property
     def rows(self) -> int:
         """Rows of the tallest tile."""
         return self.heights[0]
@@ -71,10 +80,15 @@ class Tiling:
         return self.lanes * self.bytes
 
 
-def tiling(target: Target, element: str) -> Tiling:
-    """The sizes for `element` ("float" or "double") on `target`."""
+def tiling(target: Target, element: str, columns: Dim | None = None) -> Tiling:
+    """The sizes for `element` ("float" or "double") on `target`.
+
+    Products of so few `columns` that they fit one vector get tiles of one vector a row.
+    """
     size = {"float": 4, "double": 8}[element]
     heights, vectors = _SHAPES[target.isa]
+    if isinstance(columns, int) and columns <= target.lanes(8 * size):
+        vectors = 1
     return Tiling(
         element=element,
         bytes=size,
@@ -102,40 +116,62 @@ def multiply_add(f: Function, target: Target, ty: str, a: str, b: str, c: str) -
     return f.fma(ty, a, b, c)
 
 
-def micro_kernel(module: Module, target: Target, t: Tiling, rows: int, row_major: bool) -> str:
+def micro_kernel(
+    module: Module, target: Target, t: Tiling, rows: int, row_major: bool, segmented: bool = False
+) -> str:
     """Name of the kernel that computes one tile of `rows` rows; written into the module on first use.
 
     void kernel(ptr a, ptr b, ptr tile, i64 k, i64 sa, i64 sb, i1 accumulate) computes
     tile[i, j] = (accumulate ? tile[i, j] : 0) + sum over p < k of A[i, p] * b[p * sb + j], i < rows, j < width,
     with A[i, p] = a[i * sa + p] if `row_major`, else a[p * sa + i]. The tile is contiguous and vector aligned.
+    If `segmented` it takes i64 segments, i64 next_a, i64 next_b besides, and adds up that many such products, whose
+    operands start at a + s * next_a and b + s * next_b (a batch-reduce product).
     """
-    name = f"matmul.tile.{t.element}.{rows}{'r' if row_major else 'k'}"
+    name = f"matmul.tile.{t.name}.{rows}{'r' if row_major else 'k'}{'s' if segmented else ''}"
     if undefined(module, name):
-        _MicroKernel(module, target, t, rows, row_major).write(name)
+        _MicroKernel(module, target, t, rows, row_major, segmented).write(name)
     return name
 
 
 class _MicroKernel:
     """Writes one micro-kernel; see `micro_kernel`."""
 
-    def __init__(self, module: Module, target: Target, t: Tiling, rows: int, row_major: bool) -> None:
+    def __init__(
+        self, module: Module, target: Target, t: Tiling, rows: int, row_major: bool, segmented: bool
+    ) -> None:
         self.module, self.target, self.t, self.rows, self.row_major = module, target, t, rows, row_major
+        self.segmented = segmented
 
     def write(self, name: str) -> None:
         """Write the function."""
         t = self.t
         params = [("ptr", "a"), ("ptr", "b"), ("ptr", "tile"), ("i64", "k"), ("i64", "sa"), ("i64", "sb")]
-        f = Function(self.module, name, [*params, ("i1", "accumulate")], attributes=self.target.function_attributes())
+        params += [("i1", "accumulate"), *(SEGMENTS if self.segmented else ())]
+        f = Function(self.module, name, params, attributes=self.target.function_attributes())
         self.a_stride = [f.mul(f.mul("%sa", str(t.bytes)), str(i)) for i in range(UNROLL)]
         self.b_stride = [f.mul(f.mul("%sb", str(t.bytes)), str(i)) for i in range(UNROLL)]
         self.row_distance = [f.mul(self.a_stride[1], str(i)) for i in range(_GROUP)]
         self.group_distance = f.mul(self.a_stride[1], str(_GROUP))
         start = self._first_sums(f)
         whole = f.binary("and", "i64", "%k", str(-UNROLL))
-        values = self._k_loop(f, "0", whole, UNROLL, [*start, "%a", "%b"])
-        values = self._k_loop(f, whole, "%k", 1, values)
-        self._store(f, values)
+        if self.segmented:
+            self._store(f, self._segments(f, start, whole))
+        else:
+            self._store(f, self._segment(f, [*start, "%a", "%b"], whole))
         f.finish()
+
+    def _segment(self, f: Function, values: list[str], whole: str) -> list[str]:
+        """Add the products of one segment; `whole` is k rounded down to whole rounds."""
+        return self._k_loop(f, whole, "%k", 1, self._k_loop(f, "0", whole, UNROLL, values))
+
+    def _segments(self, f: Function, start: list[str], whole: str) -> list[str]:
+        t, count = self.t, len(start)
+        first = [*zip([t.vector] * count, start, strict=True), ("ptr", "%a"), ("ptr", "%b")]
+        with f.loop("0", "%segments", carried=first) as loop:
+            acc, (a, b) = loop.carried[:count], loop.carried[count:]
+            done = self._segment(f, [*acc, a, b], whole)[:count]
+            loop.next = [*done, f.gep(t.element, a, "%next_a"), f.gep(t.element, b, "%next_b")]
+        return loop.results
 
     def _first_sums(self, f: Function) -> list[str]:
         """Accumulators before the loop: the tile's content or zeros."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kgraph.compiler.analysis.kernels import expressions
 from kgraph.compiler.analysis.loop_facts import accesses
-from kgraph.compiler.analysis.windows import Line, at_zero, flat_window, gathered, steps
+from kgraph.compiler.analysis.windows import Line, at_zero, flat_window, steps
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.indices import Indices
 from kgraph.compiler.codegen.packing import lanes_below, pack_b
@@ -36,7 +36,7 @@ PACK_PARAMS = [
 
 
 def gather_function(
-    module: Module, target: Target, t: Tiling, stmt: Contract, slots: Sequence[tuple[str, int]]
+    module: Module, target: Target, t: Tiling, line: Line, slots: Sequence[tuple[str, int]]
 ) -> str:
     """Name of `void name(ptr src, ptr dst, i64 ld, i64 line, i64 lines, i64 cell, i64 cells, ptr context)`.
 
@@ -44,7 +44,6 @@ def gather_function(
     (see `Line`; 0 outside the buffer). Up to a vector more is written behind each line. `slots` are the sizes and
     outer variables that the operand's index uses, and their places in the context. Equal functions are written once.
     """
-    line = gathered(stmt)
     return _written_once(module, "windows.gather", lambda name: _Gather(module, target, t, name, line, slots).write())
 
 

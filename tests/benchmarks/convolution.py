@@ -36,12 +36,13 @@ from kgraph.primitives import REGISTRY
 from kgraph.runtime.executable import Executable
 
 # (image side, input channels, window, output channels, stride): ResNet-50's 3x3 and 1x1, then the layers of a CNN on
-# 28 x 28 images.
+# 28 x 28 images, and of ResNet-20.
 SHAPES = [
     (56, 64, 3, 64, 1), (28, 128, 3, 128, 1), (14, 256, 3, 256, 1), (7, 512, 3, 512, 1), (56, 128, 3, 128, 2),
     (28, 256, 3, 256, 2), (14, 512, 3, 512, 2), (56, 64, 1, 256, 1), (56, 256, 1, 64, 1), (28, 512, 1, 128, 1),
     (14, 1024, 1, 256, 1), (7, 2048, 1, 512, 1), (56, 256, 1, 512, 2), (28, 512, 1, 1024, 2), (224, 3, 7, 64, 2),
-    (28, 1, 3, 32, 1), (14, 32, 3, 64, 1), (7, 64, 3, 128, 1),
+    (28, 1, 3, 32, 1), (14, 32, 3, 64, 1), (7, 64, 3, 128, 1), (32, 3, 3, 16, 1), (32, 16, 3, 16, 1),
+    (32, 16, 3, 32, 2), (16, 32, 3, 32, 1), (16, 32, 3, 64, 2), (8, 64, 3, 64, 1),
 ]  # fmt: skip
 SECONDS = 0.05  # of every timed run
 

@@ -41,6 +41,8 @@ def in_threads(name, arrays, attrs):
     ((2, 12, 11, 24), (3, 3, 8, 48), 1, 3),
     ((2, 12, 11, 24), (3, 3, 1, 24), 1, 24),
     ((1, 2, 3, 40), (2, 2, 40, 200), 1, 1),  # few rows: cut along the columns
+    ((5, 13, 17, 16), (3, 3, 16, 16), 1, 1),  # few columns: padded lines
+    ((5, 13, 17, 16), (3, 3, 16, 24), 2, 1),
 ])  # fmt: skip
 def test_convolutions_have_the_same_bits_in_any_parts(everything_shared, x_shape, w_shape, stride, groups):
     rng = np.random.default_rng(0)
