@@ -1,6 +1,7 @@
 """The layers of `keras.layers`."""
 
 from kgraph.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax
+from kgraph.layers.attention import AdditiveAttention, Attention
 from kgraph.layers.base import Layer
 from kgraph.layers.convolutional import (
     Conv1D,
@@ -23,6 +24,7 @@ from kgraph.layers.convolutional import (
     SeparableConvolution2D,
 )
 from kgraph.layers.core import Activation, Dense, Identity
+from kgraph.layers.einsum_dense import EinsumDense
 from kgraph.layers.input import Input, InputLayer
 from kgraph.layers.merging import (
     Add,
@@ -42,6 +44,7 @@ from kgraph.layers.merging import (
     multiply,
     subtract,
 )
+from kgraph.layers.multi_head_attention import GroupQueryAttention, MultiHeadAttention
 from kgraph.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -194,4 +197,9 @@ __all__ = [
     "Rescaling",
     "Permute",
     "RepeatVector",
+    "EinsumDense",
+    "AdditiveAttention",
+    "Attention",
+    "GroupQueryAttention",
+    "MultiHeadAttention",
 ]

@@ -48,13 +48,10 @@ class WeightOptions:
             weight: as given to `keep_weight_options`.
             shape: sizes.
             name: last part of the path; `weight` if empty.
-            options: further arguments of `add_weight`.
+            options: further arguments of `add_weight`, or others in place of the kept ones.
         """
-        return self.add_weight(
-            tuple(shape), getattr(self, f"{weight}_initializer"), name=name or weight,
-            regularizer=getattr(self, f"{weight}_regularizer"), constraint=getattr(self, f"{weight}_constraint"),
-            **options,
-        )  # fmt: skip
+        kept = {what: getattr(self, f"{weight}_{what}") for what in _FAMILIES}
+        return self.add_weight(tuple(shape), name=name or weight, **(kept | options))
 
     def weight_options(self) -> dict[str, Any]:
         """The kept arguments, as a layer's configuration has them."""

@@ -17,7 +17,7 @@ SUPPORTED = (
     "conv*", "depthwise", "separable2d", "maxpool*", "avgpool_same", "pool1d", "gap*", "gmp2d_keep", "seed_cnn",
     "zeropad2d", "crop2d", "up2d", "up1d_pad1d_crop1d",
     "batchnorm*", "layernorm", "groupnorm", "prelu", "leaky", "relu_layer", "permute", "repeat", "rescaling",
-    "merge_all",
+    "merge_all", "mha",
 )  # fmt: skip
 CASES = [name for name in layer_names() if any(fnmatch.fnmatch(name, pattern) for pattern in SUPPORTED)]
 # Their training mode is random.
@@ -25,7 +25,8 @@ WITH_DROPOUT = ("seed_cnn",)
 # Their softmax is saturated: in float32, with Keras too, the gradients are rounding errors and nothing else.
 SATURATED = ("seed_cnn",)
 # Batch normalisation takes away what a bias before it adds: that gradient is 0, and rounding errors in Keras as here.
-ZERO = {("batchnorm_2d", "train", 1)}
+# A softmax takes away what the keys' bias adds.
+ZERO = {("batchnorm_2d", "train", 1), ("mha", "infer", 3), ("mha", "train", 3)}
 # Allowed error of an array as a part of its largest element.
 RTOL = 1e-5
 
