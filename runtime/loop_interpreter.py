@@ -47,7 +47,7 @@ class _Run:
         self.arrays = arrays
 
     def body(self, body: Sequence[Stmt], at: dict[str, int], local: dict[str, Any]) -> None:
-        """Run statements; `at` holds loop variables and sizes, `local` the locals."""
+        """Run statements; `at` holds what indices name (loop variables, sizes, integer Lets), `local` the locals."""
         for stmt in body:
             if isinstance(stmt, For):
                 for n in range(evaluate(stmt.extent, at)):
@@ -66,6 +66,8 @@ class _Run:
             local[stmt.name] = np.asarray(combined, stmt.value.dtype.to_numpy())[()]
         else:
             local[stmt.name] = value
+            if isinstance(stmt, Let) and stmt.value.dtype.is_integer:
+                at[stmt.name] = int(value)
 
     def _contract(self, stmt: Contract, at: dict[str, int], local: dict[str, Any]) -> None:
         m, n, k = (evaluate(d, at) for d in (stmt.m, stmt.n, stmt.k))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kgraph.ir.dims import Dim, symbols_of
-from kgraph.ir.loops import Contract, For, Matrix, Stmt, Store
+from kgraph.ir.loops import Contract, For, Let, Matrix, Stmt, Store
 from kgraph.ir.scalar import Buffer, Call, Expr, IndexValue, Load
 
 
@@ -60,6 +60,8 @@ def size_names(buffers: Sequence[Buffer], body: Sequence[Stmt]) -> tuple[str, ..
                 dims += [stmt.m, stmt.n, stmt.k]
                 for operand in (stmt.a, stmt.b):
                     dims += operand.batch if isinstance(operand, Matrix) else operand.index
+            case Let():
+                variables.add(stmt.name)
             case Store():
                 dims += stmt.index
             case _:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kgraph.compiler.analysis.kernels import expressions, statements
+from kgraph.compiler.analysis.kernels import expressions, statements, subexpressions
 from kgraph.ir.dims import Dim, DimExpr, FloorDiv, product, symbols_of
 from kgraph.ir.dtypes import DType
-from kgraph.ir.loops import Accumulate, Combine, Contract, Init, Let, Stmt, Store
-from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, Load, Local
+from kgraph.ir.loops import Accumulate, Combine, Contract, For, Init, Let, Stmt, Store
+from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, Load, Local, names_in
 
 
 def flat_index(buffer: Buffer, index: tuple[Dim, ...]) -> Dim:
@@ -36,6 +36,38 @@ def accumulated(body: Sequence[Stmt]) -> dict[str, tuple[Combine, DType]]:
         elif isinstance(stmt, Accumulate) and stmt.name not in started:
             found.setdefault(stmt.name, (stmt.combine, stmt.value.dtype))
     return found
+
+
+def data_dependent(body: Sequence[Stmt], var: str) -> frozenset[str]:
+    """Locals of a loop's body that stand in its indices or extents, and differ between rounds of the loop's variable.
+
+    The position of `%x[r]` in `let r: i32 = %ids[i]` says nothing about how it moves with i.
+    """
+    found = list(statements(body))
+    lets = {s.name for s in found if isinstance(s, Let) and s.value.dtype.is_integer}
+    if not lets:
+        return frozenset()
+    named = {name for s in found if isinstance(s, For) for name in symbols_of(s.extent)}
+    named |= {name for _, flat in accesses(body) for name in symbols_of(flat)}
+    named |= {name for e in expressions(body) if isinstance(e, IndexValue) for name in symbols_of(e.index)}
+    return frozenset(lets & named & _varying(found, {var, *accumulated(body)}))
+
+
+def _varying(found: Sequence[Stmt], varying: set[str]) -> set[str]:
+    """`varying` and all locals and loop variables of statements whose values follow from those."""
+    written = {s.buffer for s in found if isinstance(s, Store)}
+    size = -1
+    while len(varying) != size:
+        size = len(varying)
+        for stmt in found:
+            if isinstance(stmt, For):
+                if not varying.isdisjoint(symbols_of(stmt.extent)):
+                    varying.add(stmt.var)
+            elif isinstance(stmt, Let | Init | Accumulate):
+                reads = {e.buffer for e in subexpressions([stmt.value]) if isinstance(e, Load)}
+                if not (varying.isdisjoint(names_in(stmt.value)) and written.isdisjoint(reads)):
+                    varying.add(stmt.name)
+    return varying
 
 
 def changed(body: Sequence[Stmt]) -> frozenset[str]:

@@ -70,12 +70,14 @@ def _depend(body: Sequence[Stmt]) -> bool:
 
 def work(kernel: Kernel) -> Dim:
     """Rough cost of a kernel that can be split, in 1/16 cycles of one core; 0 for others."""
+    # How long loops are whose extents are data is not known: they count as one round.
+    lets: dict[str, Dim] = {s.name: 1 for s in statements(kernel.body) if isinstance(s, Let)}
     divided = divide(kernel).statements
-    return _cost([s for s in kernel.body if not isinstance(s, Let)], {}) if divided else 0
+    return _cost([s for s in kernel.body if not isinstance(s, Let)], lets) if divided else 0
 
 
 def _cost(body: Sequence[Stmt], largest: Mapping[str, Dim]) -> Dim:
-    """Cost of a body; `largest` are the bounds of loop variables outside, on which extents may depend."""
+    """Cost of a body; `largest` are the bounds of names from outside, on which extents may depend."""
     plain = [s for s in body if not isinstance(s, For | Contract)]
     total: Dim = _element(plain) if plain else 0
     for stmt in body:

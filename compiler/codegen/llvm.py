@@ -19,7 +19,7 @@ from kgraph.compiler.codegen.tiles import tiling
 from kgraph.compiler.codegen.vector_loops import VectorPlan, plan_vector_loop
 from kgraph.compiler.codegen.windows import body_of_flat_row, row_digits, window_names
 from kgraph.ir.dims import Dim, symbols_of
-from kgraph.ir.dtypes import DType
+from kgraph.ir.dtypes import DType, i64
 from kgraph.ir.loops import Accumulate, Combine, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store, Window
 from kgraph.ir.scalar import Buffer, IndexValue, Load, Local
 
@@ -82,7 +82,7 @@ class KernelWriter:
 
     def _statement(self, scope: Scope, stmt: Stmt) -> None:
         if isinstance(stmt, Let):
-            scope.locals[stmt.name] = self.expressions.value(scope, stmt.value)
+            self._let(scope, stmt)
         elif isinstance(stmt, Init):
             lanes = scope.vector.lanes if scope.vector else 1
             value = self.expressions.value(scope, stmt.value)
@@ -99,6 +99,12 @@ class KernelWriter:
             self._vector_loop(scope, stmt)
         else:
             self._serial_loop(scope, stmt)
+
+    def _let(self, scope: Scope, stmt: Let) -> None:
+        """Name a value; an integer that all lanes share may also stand in indices from here on."""
+        value = scope.locals[stmt.name] = self.expressions.value(scope, stmt.value)
+        if stmt.value.dtype.is_integer and value.lanes == 1:
+            scope.variables[stmt.name] = self.functions.convert(value.text, stmt.value.dtype, i64, 1)
 
     def _accumulate(self, scope: Scope, stmt: Accumulate) -> None:
         old = scope.local(stmt.name)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kgraph.compiler.analysis.kernels import expressions, statements
-from kgraph.compiler.analysis.loop_facts import accesses, accumulated, flat_index, stride
+from kgraph.compiler.analysis.loop_facts import accesses, accumulated, data_dependent, flat_index, stride
 from kgraph.compiler.loops.rewriting import Rewriter
 from kgraph.ir.dims import Dim, product, substitute, symbols_of
 from kgraph.ir.loops import Contract, For, Kernel, LoopKind, Stmt, Store
@@ -77,7 +77,9 @@ def _kind(outer: For, inner: For) -> LoopKind:
     if inner.kind in ("vector", outer.kind):
         return inner.kind
     stores = [flat for buffer, flat in accesses(inner.body) if buffer.role != "in"]
-    independent = not accumulated(inner.body) and all(stride(flat, inner.var) not in (0, None) for flat in stores)
+    unknown = data_dependent(inner.body, inner.var)
+    apart = all(stride(flat, inner.var) not in (0, None) and unknown.isdisjoint(symbols_of(flat)) for flat in stores)
+    independent = apart and not accumulated(inner.body)
     return "parallel" if independent else "serial"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kgraph.compiler.analysis.kernels import expressions, statements
-from kgraph.compiler.analysis.loop_facts import accesses, accumulated, stride
+from kgraph.compiler.analysis.loop_facts import accesses, accumulated, data_dependent, stride
 from kgraph.ir.dims import Dim, symbols_of
 from kgraph.ir.loops import Contract, For, Init, Kernel, Stmt, Store
 from kgraph.ir.scalar import Local
@@ -79,6 +79,8 @@ def _legal(loop: For) -> bool:
         return False
     inner = [s for s in statements(loop.body) if isinstance(s, For)]
     if any(loop.var in symbols_of(s.extent) for s in inner) or (inner and loop.kind != "parallel"):
+        return False
+    if data_dependent(loop.body, loop.var):
         return False
     sums = accumulated(loop.body)
     if any(isinstance(e, Local) and e.name in sums for e in expressions(loop.body)):

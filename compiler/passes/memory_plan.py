@@ -17,7 +17,7 @@ from kgraph.compiler.lower import LoweredCall
 from kgraph.ir.artifact import KernelCall, MemoryPlan, Place, PlaceKind, Slot
 from kgraph.ir.dims import Dim, evaluate, symbols_of
 from kgraph.ir.graph import Graph, Node, Value
-from kgraph.ir.loops import Contract, For, Kernel, Store
+from kgraph.ir.loops import Contract, For, Kernel, Let, Store
 from kgraph.ir.opdef import Alias, Scalar
 from kgraph.ir.scalar import Buffer, Load
 from kgraph.ir.types import TensorType
@@ -199,17 +199,22 @@ def memory_plan(graph: Graph, calls: Sequence[LoweredCall], states: int) -> Memo
 
 def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
     """Whether `out` may be the same memory as `source`: each element of `source` is read only in the loop body that
-    writes that element of `out`, at the very same index and not after the write."""
+    writes that element of `out`, at the very same index and not after the write.
+
+    An index that is data may come more than once: the second time it would read what the first time wrote.
+    """
     if any(isinstance(s, Contract) and source in (s.a.buffer, s.b.buffer) for s in statements(kernel.body)):
         return False
-    bodies = [s.body for s in statements(kernel.body) if isinstance(s, For | Contract)] or [kernel.body]
-    for body in bodies:
+    lets = {s.name for s in statements(kernel.body) if isinstance(s, Let)}
+    for body in [kernel.body, *(s.body for s in statements(kernel.body) if isinstance(s, For | Contract))]:
         plain = [s for s in body if not isinstance(s, For | Contract)]
         loads = [e for e in expressions(plain) if isinstance(e, Load) and e.buffer == source]
         stores = [s for s in plain if isinstance(s, Store) and s.buffer == out]
         if loads and not stores:
             return False
         if any(load.index != store.index for load in loads for store in stores):
+            return False
+        if any(not lets.isdisjoint(symbols_of(dim)) for load in loads for dim in load.index):
             return False
         first = next((n for n, s in enumerate(plain) if isinstance(s, Store) and s.buffer == out), len(plain))
         if any(isinstance(e, Load) and e.buffer == source for e in expressions(plain[first + 1 :])):

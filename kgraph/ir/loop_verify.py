@@ -14,7 +14,7 @@ from kgraph.ir.dtypes import DType, bool_
 from kgraph.ir.lexer import PLAIN_NAME, RESERVED
 from kgraph.ir.loop_printer import COMBINES, kernel_lines
 from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Ranges, Stmt, Store, Window
-from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, Load, Local
+from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, Load, Local, names_in
 
 SHOWN = 12  # lines shown before and after a fault
 KEYWORDS = RESERVED | {"for", "parallel", "vector", "unroll", "let", "init", "store", "contract"}
@@ -25,10 +25,11 @@ ROLES = ("in", "out", "scratch")
 def verify_kernel(kernel: Kernel) -> None:
     """Check a kernel in time linear in its size.
 
-    Buffers are known, distinct and used in their roles; indices have the buffers' ranks, name only loop variables in
-    scope and sizes, and are not provably out of bounds; names are not reused inside their scope; element types
-    agree; iterations of parallel and vector loops do not write one place; vector loops and contractions hold only
-    what `kgraph.ir.loops` allows.
+    Buffers are known, distinct and used in their roles; indices have the buffers' ranks, name only sizes, loop
+    variables and integer Lets in scope, and are not provably out of bounds; a local in an index does not vary between
+    the iterations of a vector loop round it; names are not reused inside their scope; element types agree; iterations
+    of parallel and vector loops do not write one place; vector loops and contractions hold only what
+    `kgraph.ir.loops` allows.
 
     Raises:
         VerifyError: the first fault; a note shows the printed kernel with the fault under its line.
@@ -44,6 +45,13 @@ class _Name:
     extent: Dim = 0
     mutable: bool = False
     region: int = 0  # number of parallel loops and contractions round it
+    spread: int = 0  # number of variables that stores round it must differ with
+    varies: bool = False  # between the iterations of the vector loop, or the elements of the contraction, round it
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it may stand in an index."""
+        return self.dtype is None or (self.dtype.is_integer and not self.mutable)
 
 
 Scope: TypeAlias = "dict[str, _Name]"
@@ -93,8 +101,10 @@ class _KernelCheck:
             case For():
                 self.loop(stmt, scope, inside)
             case Let() | Init():
+                mutable, region, spread = isinstance(stmt, Init), self.region, len(self.spread)
+                varies = inside in ("vector", "contract") and (mutable or self.varies(stmt.value, scope))
                 dtype = self.expr(stmt.value, scope)
-                self.start(stmt.name, _Name(dtype, mutable=isinstance(stmt, Init), region=self.region), scope)
+                self.start(stmt.name, _Name(dtype, 0, mutable, region, spread, varies), scope)
             case Accumulate():
                 self.accumulate(stmt, scope)
             case Store():
@@ -110,7 +120,7 @@ class _KernelCheck:
             self.fail("loop kind", expected=" or ".join(KINDS), received=str(stmt.kind))
         self.dims((stmt.extent,), scope, "extent")
         inner = dict(scope)
-        self.start(stmt.var, _Name(extent=stmt.extent), inner)
+        self.start(stmt.var, _Name(extent=stmt.extent, varies=stmt.kind == "vector"), inner)
         spreads = stmt.kind in ("parallel", "vector")
         self.region += stmt.kind == "parallel"
         self.idle += stmt.extent == 0
@@ -149,9 +159,12 @@ class _KernelCheck:
         self.place(buffer, stmt.index, scope)
         if dtype is not buffer.dtype:
             self.fail(f"store to %{buffer.name}", expected=str(buffer.dtype), received=str(dtype))
-        used = {name for dim in stmt.index if not isinstance(dim, int) for name in symbols_of(dim)}
-        for var, extent in self.spread:
-            if var not in used and extent != 1 and not self.idle:
+        entries = [symbols_of(dim) for dim in stmt.index]
+        for depth, (var, extent) in enumerate(self.spread):
+            # Where a local of the loop's body is added to its variable, iterations may meet in one place.
+            outside = [names for names in entries if all(scope[n].spread <= depth for n in names & scope.keys())]
+            apart = any(var in names for names in outside)
+            if not apart and extent != 1 and not self.idle:
                 self.fail(f"store to %{buffer.name}", expected=f"an index that differs with {var}",
                           received="one place for all iterations")  # fmt: skip
 
@@ -170,11 +183,11 @@ class _KernelCheck:
             self.fail(f"memory %{stmt.scratch.name}", expected="role scratch", received=stmt.scratch.role)
         inner = dict(scope)
         self.start(stmt.row, _Name(extent=stmt.m), inner)
-        self.start(stmt.col, _Name(extent=stmt.n), inner)
+        self.start(stmt.col, _Name(extent=stmt.n, varies=True), inner)
         self.start_all(stmt.rows, inner)
         self.region += 1
         self.idle += 0 in (stmt.m, stmt.n)
-        self.start(stmt.acc, _Name(a, region=self.region), inner)
+        self.start(stmt.acc, _Name(a, region=self.region, varies=True), inner)
         spread = [*(stmt.rows or ((stmt.row, stmt.m),)), (stmt.col, stmt.n)]
         self.spread += spread
         self.block(stmt.body, inner, "contract")
@@ -224,6 +237,10 @@ class _KernelCheck:
             sizes, found = (" x ".join(map(str, s)) for s in (expected, buffer.shape[-2:]))
             self.fail(f"matrix %{buffer.name}", expected=sizes, received=found)
 
+    def varies(self, expr: Expr, scope: Scope) -> bool:
+        """Whether an expression reads a name that varies."""
+        return any(scope[name].varies for name in names_in(expr) if name in scope)
+
     def start(self, name: str, meaning: _Name, scope: Scope) -> None:
         """A name that starts here and must not hide another."""
         self.legal(name, "name")
@@ -267,8 +284,12 @@ class _KernelCheck:
             if not isinstance(dim, DimExpr):
                 self.fail(what, expected="a size", received=repr(dim)[:60])
             for name in symbols_of(dim):
-                if name not in self.sizes and (name not in scope or scope[name].dtype is not None):
-                    self.fail(what, expected="loop variables in scope and sizes", received=name)
+                if name in self.sizes:
+                    continue
+                if name not in scope or not scope[name].is_index:
+                    self.fail(what, expected="sizes, loop variables and integer lets in scope", received=name)
+                if scope[name].dtype is not None and scope[name].varies:
+                    self.fail(what, expected="one value for all iterations of the vector loop", received=name)
 
     def expr(self, expr: Expr, scope: Scope) -> DType:
         """An expression; its element type."""

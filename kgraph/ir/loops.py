@@ -2,14 +2,16 @@
 
     kernel  := Kernel(name, buffers, sizes, body)
     stmt    := For | Let | Init | Accumulate | Store | Contract
-    index   := a polynomial over loop variables and sizes (`kgraph.ir.dims`)
+    index   := a polynomial over loop variables, sizes and integer Lets (`kgraph.ir.dims`)
 
 Meaning, in one paragraph: `For` runs its body for var = 0 .. extent-1. `Let` names a value; `Init` starts a mutable
-local, `Accumulate` combines a value into it. A loop of kind "vector" runs several neighbouring iterations at once:
-its body may hold Lets, Stores, Inits with their Accumulates, and serial loops, and may accumulate into locals started
-outside it, in an order fixed by the target's vector width. Iterations of a vector or parallel loop do not depend on
-each other but for that. `Contract` is a whole matrix product on packed register tiles: for every row < m and
-col < n it computes acc = sum over p < k of a[row, p] * b[p, col] and then runs its body once with `acc` a local.
+local, `Accumulate` combines a value into it. The name of an integer `Let` may stand in the indices and extents after
+it (an id that was loaded); in a vector loop it must have one value for all iterations. A loop of kind "vector" runs
+several neighbouring iterations at once: its body may hold Lets, Stores, Inits with their Accumulates, and serial
+loops, and may accumulate into locals started outside it, in an order fixed by the target's vector width. Iterations of
+a vector or parallel loop do not depend on each other but for that. `Contract` is a whole matrix product on packed
+register tiles: for every row < m and col < n it computes acc = sum over p < k of a[row, p] * b[p, col] and then runs
+its body once with `acc` a local.
 A product whose operands are `Window`s (a convolution) has rows and reduced indices of several parts: `row` is then
 the mixed-radix number of the variables in `rows`, the last one fastest, and p that of the variables in `over`.
 """
@@ -30,7 +32,7 @@ Combine: TypeAlias = Literal["add", "mul", "max", "min", "or", "and"]
 
 @dataclass(frozen=True, eq=False)
 class For:
-    """Run `body` for `var` = 0 .. `extent` - 1."""
+    """Run `body` for `var` = 0 .. `extent` - 1; an extent is never negative."""
 
     var: str
     extent: Dim

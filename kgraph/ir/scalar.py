@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, assert_never
 
 import numpy as np
 import numpy.typing as npt
 
-from kgraph.ir.dims import Dim, Shape
+from kgraph.ir.dims import Dim, Shape, symbols_of
 from kgraph.ir.dtypes import DType, bool_, u32
 from kgraph.ir.philox import philox2x32
 
@@ -41,7 +41,7 @@ class Buffer:
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """The element of `buffer` at `index`; each index is a polynomial over loop variables and sizes."""
+    """The element of `buffer` at `index`; each index is a polynomial over loop variables, sizes and integer Lets."""
 
     buffer: Buffer
     index: tuple[Dim, ...]
@@ -167,6 +167,23 @@ FUNCTIONS: dict[str, ScalarFunction] = {
     "select": ScalarFunction(3, np.where, "second"),
     "philox": ScalarFunction(3, _philox, cost=16),
 }
+
+
+def names_in(expr: Expr) -> set[str]:
+    """Names of the locals, loop variables and sizes that an expression reads."""
+    match expr:
+        case Local():
+            return {expr.name}
+        case IndexValue():
+            return symbols_of(expr.index)
+        case Load():
+            return set().union(*map(symbols_of, expr.index))
+        case Call():
+            return set().union(*map(names_in, expr.args))
+        case Const():
+            return set()
+        case _:
+            assert_never(expr)
 
 
 def call(function: str, *args: Expr) -> Call:

@@ -14,13 +14,14 @@ import kgraph
 from kgraph.compiler.lower import lower
 from kgraph.compiler.native import LOOP_PASSES
 from kgraph.compiler.passes.fuse import fuse
-from kgraph.compiler.passes.memory_plan import copy_outputs, memory_plan
+from kgraph.compiler.passes.memory_plan import copy_outputs, memory_plan, same_index
 from kgraph.compiler.pipeline import run
 from kgraph.compiler.pipelines import EXPAND, OPTIMIZE
 from kgraph.ir.artifact import MemoryPlan, Place, Slot
 from kgraph.ir.dims import symbol
 from kgraph.ir.dtypes import f32
 from kgraph.ir.graph import Graph, GraphBuilder
+from kgraph.ir.loop_parser import parse_kernel
 from kgraph.ir.opdef import emitting
 from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY
@@ -299,3 +300,19 @@ def test_only_the_same_elements_may_be_read_and_written_in_place(right):
     assert (plan.places[a].index == plan.places[b].index) == right
     found = faults_at((graph, calls, moved(plan, b, plan.places[a].index)))
     assert any("while it reads it" in fault for fault in found) != right
+
+
+@pytest.mark.parametrize("index, right", [("i", True), ("r", False)])
+def test_a_place_that_is_data_is_not_updated_where_it_stands(index, right):
+    head = "kernel @k(%x: f32[8] in, %ids: i32[8] in, %y: f32[8] out) {\n for i in 0..8 {\n let r: i32 = %ids[i]\n"
+    kernel = parse_kernel(f"{head} store %y[{index}] = %x[{index}] * 2:f32\n }}\n}}")
+    x, _, y = kernel.buffers
+    assert same_index(kernel, x, y) == right
+
+
+def test_a_value_that_all_parts_of_a_kernel_read_is_not_overwritten_by_one():
+    kernel = parse_kernel(
+        "kernel @k(%x: i32[8] in, %y: i32[8] out) {\n let r: i32 = %x[0]\n vector for i in 0..8 {\n store %y[i] = r\n"
+        " }\n}"
+    )
+    assert not same_index(kernel, *kernel.buffers)

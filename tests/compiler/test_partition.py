@@ -11,7 +11,10 @@ from kgraph.ir.loop_parser import parse_kernel
 from kgraph.ir.verify import verify_kernel
 from kgraph.primitives import REGISTRY
 
-HEAD = "kernel @k(%x: f32[8, 8] in, %w: f32[8, 8] in, %y: f32[8, 8] out, %z: f32[8, 8] out, %s: f32[64] scratch) {\n"
+HEAD = (
+    "kernel @k(%x: f32[8, 8] in, %w: f32[8, 8] in, %d: i32[8] in, %y: f32[8, 8] out, %z: f32[8, 8] out, "
+    "%s: f32[64] scratch) {\n"
+)
 ROWS = "parallel for {0} in 0..8 {{\n store %{1}[{0}, 0] = %{2}[{0}, 0]\n}}\n"
 PRODUCT = "contract a[r in 0..8, c in 0..8] = %{0}[] @ %w[] over 0..8 using %s {{\n store %{1}[r, c] = a\n}}\n"
 
@@ -35,6 +38,9 @@ def divided(body):
     (ROWS.format("i", "y", "x") + ROWS.format("j", "z", "y").replace("y[j, 0]", "y[0, j]"), 0),
     (ROWS.format("i", "y", "x") + PRODUCT.format("y", "z").replace("%y[] @ %w[]", "transpose(%y[]) @ %w[]"), 0),
     (ROWS.format("i", "y", "x") + PRODUCT.format("x", "z").replace("@ %w[]", "@ %y[]"), 0),
+    # data in an extent and in an index
+    ("let f: i32 = %d[0]\nparallel for i in 0..8 {\n let e: i32 = %d[i]\n for p in 0..e {\n store %y[i, p] = %x[f, p]\n"
+     "}\n}\n", 1),
     # a part alone cannot do a serial loop, a sum, or a single store
     (ROWS.format("i", "y", "x").replace("parallel ", ""), 0),
     (ROWS.format("i", "y", "x") + "store %z[0, 0] = 1:f32\n", 0),

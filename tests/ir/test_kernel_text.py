@@ -62,6 +62,22 @@ kernel @dense(
   }
 }
 """,
+    "data in indices and extents": """\
+kernel @bags(%ids: i64[n] in, %starts: i32[1+m] in, %table: f32[k, 2, 3] in, %y: f32[m, 3] out) sizes(n, m, k) {
+  parallel for i in 0..m {
+    let first: i32 = %starts[i]
+    let end: i32 = %starts[1+i]
+    vector for j in 0..3 {
+      init total: f32 = 0:f32
+      for p in 0..end-first {
+        let row: i64 = max(min(%ids[first+p], index(-1+k, i64)), 0:i64)
+        total += %table[row, row-2*((row)//2), j]
+      }
+      store %y[i, j] = total
+    }
+  }
+}
+""",
     "scalars and types": """\
 kernel @mixed(%k: u32[2] in, %a: bool[] in, %y: i64[3*((1+n)//2)] out) sizes(n) {
   vector for i in 0..3*((1+n)//2) {

@@ -32,8 +32,8 @@ def test_text_reads_back():
 
 @pytest.mark.parametrize("words, changes", [
     ("window of %x: expected 3 entries, received 2", {"left": "window(%x[b, c])"}),
-    ("loop variables in scope and sizes, received j", {"left": "window(%x[b, i, j])"}),
-    ("loop variables in scope and sizes, received i", {"right": "window(%w[t, c, i])"}),
+    ("sizes, loop variables and integer lets in scope, received j", {"left": "window(%x[b, i, j])"}),
+    ("sizes, loop variables and integer lets in scope, received i", {"right": "window(%w[t, c, i])"}),
     ("index of %w: expected 0 <= index < 2", {"right": "window(%w[t+1, c, j])"}),
     ("name i", {"over": "(i in 0..2, c in 0..3)"}),
     ("name b", {"rows": "b as (b in 0..n, i in 0..4)"}),

@@ -12,8 +12,10 @@ from kgraph.compiler.codegen.emit import to_assembly
 from kgraph.compiler.codegen.target import named
 from kgraph.ir.dims import DimExpr, symbol
 from kgraph.ir.dtypes import ALL, DType, bool_, f32, f64, i32, i64, u8, u32
+from kgraph.ir.loop_parser import parse_kernel
 from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Store
 from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, IndexValue, Load, Local, call, cast, const, philox
+from kgraph.ir.verify import verify_kernel
 
 SIZES = (0, 1, 7, 8, 9, 31, 100)
 i, j, n, m = (symbol(name) for name in "ijnm")
@@ -199,6 +201,64 @@ def test_random_bits(rng: np.random.Generator):
     key, out = Buffer("key", u32, (2,), "in"), Buffer("out", u32, (n, m), "out")
     bits = philox(i * m + j, load(key, 1), load(key, 0))
     check(one_store("bits", (Store(out, (i, j), bits),), (key, out)), rng)
+
+
+INDEXED = {
+    "rows and bags": """
+kernel @bags(%ids: i64[n] in, %starts: u8[n] in, %table: f32[5, m] in, %y: f32[n, m] out, %z: f32[n, m] out) sizes(n, m)
+{
+  parallel for i in 0..n {
+    let row: i64 = mod(%ids[i], 5:i64)
+    let count: u8 = mod(%starts[i], 4:u8)
+    vector for j in 0..m {
+      init total: f32 = 0.0:f32
+      for p in 0..count {
+        let at: i32 = cast(mod(%ids[i] + index(p, i64), 5:i64), i32)
+        total += %table[at, j] * index(2*at+p, f32)
+      }
+      store %y[i, j] = total
+      store %z[i, j] = %table[row, j] + index(row*m+j, f32)
+    }
+  }
+}""",
+    "one name twice": """
+kernel @twice(%ids: i32[n] in, %x: f32[n, m] in, %y: f32[n, m] out, %z: f32[n, m] out) sizes(n, m) {
+  for i in 0..n {
+    let row: i32 = mod(%ids[0], index(n, i32))
+    vector for j in 0..m {
+      store %y[i, j] = %x[row, j]
+    }
+  }
+  for i in 0..n {
+    let row: i32 = mod(%ids[i], index(n, i32))
+    vector for j in 0..m {
+      store %z[i, j] = %x[row, j]
+    }
+  }
+}""",
+    "counting": """
+kernel @counts(%ids: u8[n] in, %counts: i32[8] out, %y: i32[n] out) sizes(n) {
+  for k in 0..8 {
+    store %counts[k] = 0:i32
+  }
+  init all: i32 = 0:i32
+  for i in 0..n {
+    let id: u8 = mod(%ids[i], 8:u8)
+    let seen: i32 = %counts[id] + 1:i32
+    store %counts[id] = seen
+    let before: i32 = all
+    all += 1:i32
+    store %y[before] = seen - %counts[id] + all * %counts[id]
+  }
+}""",
+}
+
+
+@pytest.mark.parametrize("text", INDEXED.values(), ids=INDEXED)
+def test_data_as_indices_and_extents(text: str, rng: np.random.Generator):
+    kernel = parse_kernel(text)
+    verify_kernel(kernel)
+    check(kernel, rng, sizes=SIZES[1:])
 
 
 # --- reductions -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from kgraph.compiler.analysis.kernels import buffers_of, statements
 from kgraph.compiler.loops.collapse import collapse
 from kgraph.ir.dims import Dim, symbol
 from kgraph.ir.dtypes import f32, i32, u32
+from kgraph.ir.loop_parser import parse_kernel
 from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Matrix, Stmt, Store
 from kgraph.ir.scalar import Buffer, Expr, IndexValue, Load, Local, call, cast, const
 from kgraph.ir.verify import verify_kernel
@@ -125,3 +126,23 @@ def test_matrix_products_keep_their_shapes():
     product = Contract("i", "j", n, p, m, Matrix(a, (), False), Matrix(b, (), False), "acc", scratch, body)
     kernel = Kernel("product", (a, b, out, scratch), ("n", "m", "p"), (product,))
     assert collapse(kernel) is kernel
+
+
+DATA = {
+    "an id for each element": ("let r: i32 = %ids[i, j]\nstore %y[i, j] = %x[0, r]", ["64"], "parallel"),
+    "places that may meet": ("let r: i32 = %ids[i, j]\nstore %y[i, j+r-r//9] = %x[i, j]", ["64"], "serial"),
+    "an id for each row": ("let r: i32 = %ids[i, 0]\nstore %y[i, j] = %x[r, j]", ["8", "8"], "parallel"),
+    "rounds that are data": (
+        "let e: i32 = %ids[j, 0]\nfor p in 0..e {\nstore %y[i, j] = 1:f32\n}", ["8", "8", "e"], "parallel"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "expected", "kind"), DATA.values(), ids=DATA)
+def test_loops_over_indices_that_are_data(body, expected, kind, rng: np.random.Generator):
+    loops = f"parallel for i in 0..8 {{\nfor j in 0..8 {{\n{body}\n}}\n}}"
+    kernel = parse_kernel(f"kernel @k(%x: f32[8, 8] in, %ids: i32[8, 8] in, %y: f32[8, 8] out) {{\n{loops}\n}}")
+    result = collapse(kernel)
+    verify_kernel(result)
+    assert extents(result) == expected
+    assert result.body[0].kind == kind

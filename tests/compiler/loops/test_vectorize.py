@@ -10,6 +10,7 @@ from kgraph.compiler.analysis.kernels import statements
 from kgraph.compiler.loops.vectorize import vectorize
 from kgraph.ir.dims import symbol
 from kgraph.ir.dtypes import f32
+from kgraph.ir.loop_parser import parse_kernel
 from kgraph.ir.loops import Accumulate, For, Init, Kernel, Let, Stmt, Store
 from kgraph.ir.scalar import Buffer, Load, Local, call, const
 from kgraph.ir.verify import verify_kernel
@@ -78,3 +79,27 @@ def test_a_chosen_outer_loop_holds_serial_loops_only():
     result = vectorize(kernel)
     verify_kernel(result)
     assert len(vector_loops(result)) == 1
+
+
+DATA = {
+    # The place that j reads follows from an id: only the rows of an independent loop may run at once.
+    "columns": (
+        "parallel for i in 0..8 {\nfor j in 0..8 {\nlet r: i32 = %ids[j]\nstore %y[i, j] = %x[i, r]\n}\n}", "i"
+    ),
+    "rows": ("for i in 0..8 {\nlet r: i32 = %ids[i]\nfor j in 0..8 {\nstore %y[i, j] = %x[r, j]\n}\n}", "j"),
+    "scattered": ("for i in 0..8 {\nlet r: i32 = %ids[i]\nstore %y[0, r] = %x[0, i]\n}", ""),
+    "of another let": (
+        "for j in 0..8 {\nlet r: i32 = %ids[j] + 1:i32\nlet q: i32 = r * 0:i32\nstore %y[q, j] = 1:f32\n}", ""
+    ),
+    "rounds": ("parallel for i in 0..8 {\nlet e: i32 = %ids[i]\nfor p in 0..e {\nstore %y[i, p] = 1:f32\n}\n}", "p"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "expected"), DATA.values(), ids=DATA)
+def test_rounds_that_differ_in_an_index_of_data_do_not_run_at_once(body, expected, rng: np.random.Generator):
+    kernel = parse_kernel(f"kernel @k(%x: f32[8, 8] in, %ids: i32[8] in, %y: f32[8, 8] out) {{\n{body}\n}}")
+    verify_kernel(kernel)
+    result = vectorize(kernel)
+    verify_kernel(result)
+    assert vector_loops(result) == list(expected)
+    assert_same_meaning(kernel, result, {}, rng)
