@@ -92,12 +92,13 @@ def _legal(loop: For) -> bool:
 
 def _writes_apart(loop: For) -> bool:
     """Whether each iteration writes places of its own, and reads none that another one writes."""
-    if loop.kind == "parallel":
-        return True
+    stores = [s.buffer for s in statements(loop.body) if isinstance(s, Store)]
+    if loop.kind == "parallel":  # but private memory is for one iteration after the other
+        stores = [buffer for buffer in stores if buffer.role == "scratch"]
+    written = {buffer.name for buffer in stores}
     places: dict[str, set[Dim]] = {}
-    for buffer, flat in accesses(loop.body):
+    for buffer, flat in accesses(loop.body) if written else ():
         places.setdefault(buffer.name, set()).add(flat)
-    written = {s.buffer.name for s in statements(loop.body) if isinstance(s, Store)}
     return all(len(places[name]) == 1 and all(_moves(flat, loop.var) for flat in places[name]) for name in written)
 
 

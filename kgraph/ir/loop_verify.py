@@ -161,6 +161,8 @@ class _KernelCheck:
             self.fail(f"store to %{buffer.name}", expected=str(buffer.dtype), received=str(dtype))
         entries = [symbols_of(dim) for dim in stmt.index]
         for depth, (var, extent) in enumerate(self.spread):
+            if buffer.role == "scratch" and not scope[var].varies:
+                continue  # whoever runs iterations of a parallel loop has private memory of his own
             # Where a local of the loop's body is added to its variable, iterations may meet in one place.
             outside = [names for names in entries if all(scope[n].spread <= depth for n in names & scope.keys())]
             apart = any(var in names for names in outside)

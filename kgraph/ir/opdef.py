@@ -101,7 +101,8 @@ class LoopContext(Protocol):
         """Private memory that code generation asks for, for `kind` "matmul" with sizes m, n, k."""
 
     def private(self, dtype: DType, shape: Shape) -> Buffer:
-        """Private memory of each thread, for elements that no other kernel sees."""
+        """Private memory of each thread, for elements that no other kernel sees; one iteration of a parallel loop after
+        the other uses it."""
 
     def fresh(self, hint: str) -> str:
         """A name not used in this kernel, for a loop variable or local."""

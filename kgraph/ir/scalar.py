@@ -30,7 +30,8 @@ class Buffer:
         name: unique inside its kernel.
         dtype: element type.
         shape: sizes, maybe symbolic; a kernel may see an array under another shape of the same size.
-        role: "in" is only read, "out" only written (or read back by the same kernel), "scratch" is private.
+        role: "in" is only read, "out" only written (or read back by the same kernel), "scratch" is private:
+            each thread has its own, and uses it for one iteration of a parallel loop after the other.
     """
 
     name: str

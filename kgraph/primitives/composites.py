@@ -17,7 +17,7 @@ from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import binary, broadcast_to, lift, match
 from kgraph.ir.operators import cast as convert
 from kgraph.ir.types import TensorType, broadcast_shapes
-from kgraph.primitives import rowwise
+from kgraph.primitives import indexing, rowwise
 
 Axes = int | Sequence[int] | None
 
@@ -271,6 +271,20 @@ def ones_like(x: Any) -> Any:
 def one_hot(labels: Any, depth: Dim, dtype: DType | str = f32) -> Any:
     """A new last axis with 1 at the label and 0 elsewhere; labels outside 0..depth-1 give zeros."""
     return _emit("one_hot", labels, depth=depth, dtype=dtype_of(dtype))
+
+
+def gather(x: Any, ids: Any, axis: int = 0) -> Any:
+    """The slices of `x` along `axis` that `ids` name, zeros for ids outside; NumPy's take but for that."""
+    return _emit("gather", x, ids, axis=axis_of(axis, _type(x).rank))
+
+
+def scatter_add(updates: Any, ids: Any, size: Dim, axis: int = 0) -> Any:
+    """Sums of the slices of `updates` with equal ids, in `size` slices: the adjoint of `gather`.
+
+    The axes of `updates` from `axis` on are those of `ids`; `axis` counts from the front. Ids outside 0 .. size-1 are
+    left out. A float sum has the same bits for any number of threads.
+    """
+    return indexing.summed_by_id(updates, ids, size, axis)
 
 
 def matmul(a: Any, b: Any) -> Any:

@@ -56,8 +56,9 @@ DEFECTS = [
     ("vector for i in 0..4 {\n init s: i32 = 0:i32\n let a: i32 = s\n let q: f32 = %x[a, 0]\n }", 5, "received a"),
     ("vector for i in 0..4 {\n let a: i32 = %h[i, 0]\n let q: i32 = index(a, i32)\n }", 4, "index value"),
     (PRODUCT + " let q: i32 = cast(a, i32)\n store %z[i, q+j] = a\n }", 4, "received q"),
-    ("parallel for i in 0..4 {\n let a: i32 = %h[i, 0]\n store %t[a] = 1:f32\n }", 4, "an index that differs with i"),
-    ("parallel for i in 0..4 {\n let a: i32 = %h[i, 0]\n store %t[a+i] = 1:f32\n }", 4,
+    ("parallel for i in 0..4 {\n let a: i32 = %h[i, 0]\n store %y[a, 0] = 1:f32\n }", 4,
+     "an index that differs with i"),
+    ("parallel for i in 0..4 {\n let a: i32 = %h[i, 0]\n store %y[a+i, 0] = 1:f32\n }", 4,
      "an index that differs with i"),
     # element types
     ("let a: f32 = 1:f32\n store %t[0] = a:f64", 3, "local a: expected f32, received f64"),
@@ -84,7 +85,7 @@ DEFECTS = [
     ("vector for i in 0..4 {\n for j in 0..4 {\n unroll for k in 0..4 {\n }\n }\n }", 4, "received unroll loop"),
     ("vector for h in 0..4 {\n contract a[i in 0..n, j in 0..8] = %x[] @ %w[] over 0..4 using %t {\n }\n }", 3,
      "received contraction"),
-    ("parallel for i in 0..n {\n store %t[0] = 1:f32\n }", 3, "expected an index that differs with i"),
+    ("parallel for i in 0..n {\n store %y[0, 0] = 1:f32\n }", 3, "expected an index that differs with i"),
     ("vector for i in 0..n {\n for j in 0..4 {\n store %t[j] = 1:f32\n }\n }", 4, "an index that differs with i"),
     # contractions
     (PRODUCT + " init q: f32 = a\n }", 3,
@@ -157,6 +158,7 @@ LEGAL = [
     "let a: i32 = %h[0, 0]\n parallel for i in 0..4 {\n store %t[a+i] = 1:f32\n }",
     "parallel for i in 0..4 {\n let a: i32 = %h[i, 0]\n for k in 0..a {\n store %y[i, k] = %x[a, k]\n }\n }",
     "vector for i in 0..4 {\n let a: i32 = %h[0, 1]\n for k in 0..a {\n store %y[a, i] = %x[a, k]\n }\n }",
+    "parallel for i in 0..n {\n store %t[0] = 1:f32\n }",
     PRODUCT + " let q: f32 = a * 2:f32\n store %z[i, j] = q\n }",
     "contract a[i in 0..8, j in 0..n] = transpose(%w[]) @ transpose(%x[]) over 0..4 using %t {\n }",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from kgraph.ir.dims import symbol
 from kgraph.ir.dtypes import dtype_of, f32, f64, u32
 from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.opdef import emitting
+from kgraph.ir.operators import lift
 from kgraph.ir.philox import philox2x32
 from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY, composites
@@ -32,6 +33,8 @@ def run(function, *arrays, first_axis_symbolic=False):
 
 
 X = np.linspace(-3, 3, 24).reshape(2, 3, 4)
+IDS = np.array([[2, 0, 0], [1, 2, 2]], np.int32)
+SUMS = np.stack([np.zeros(4), X[1].sum(0), X[0].sum(0), np.zeros(4)])
 
 
 def normal_cdf(x):
@@ -69,6 +72,8 @@ CASES = [
     ("not_equal", lambda x: composites.not_equal(x, x), np.zeros(X.shape, bool)),
     ("equal", lambda x: composites.equal(x, x), np.ones(X.shape, bool)),
     ("cast", lambda x: composites.cast(x, "int32"), X.astype(np.int32)),
+    ("gather", lambda x: composites.gather(x, lift(IDS), -2), np.take(X, IDS, 1)),
+    ("scatter_add", lambda x: composites.scatter_add(x, lift(IDS[:, :1].repeat(3, 1)), 4), SUMS),
 ]
 
 

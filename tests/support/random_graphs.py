@@ -349,6 +349,27 @@ class _Maker:
             return None
         return self.emit("one_hot", x, depth=self.pick(self.extents), dtype=self.pick((*self.floats, i32)))
 
+    def axis(self, x: Value) -> int:
+        return int(self.rng.integers(x.type.rank))
+
+    def add_gather(self) -> Value | None:
+        x = self.value((*self.floats, i32), lambda v: 1 <= v.type.rank <= 2)
+        ids = self.value((i32, i64, u8, u32), lambda v: v.type.rank <= 2)
+        return None if x is None or ids is None else self.emit("gather", x, ids, axis=self.axis(x))
+
+    def add_group_ids(self) -> tuple[Value, Value] | None:
+        ids = self.value((i32, i64, u8, u32), lambda v: v.type.rank == 1)
+        return None if ids is None else self.emit("group_ids", ids, size=self.pick(self.extents))
+
+    def add_scatter_add(self) -> Value | None:
+        x = self.value((*self.floats, i32), lambda v: v.type.rank >= 1)
+        if x is None:
+            return None
+        axis = self.axis(x)
+        ids = self.like(TensorType(i32, (x.type.shape[axis],)))
+        starts, order = self.emit("group_ids", ids, size=self.pick(self.extents))
+        return self.emit("scatter_add", self.small(x), ids, starts, order, axis=axis)
+
     def key(self) -> Value:
         keys = [v for v in self.pool if v.type == TensorType(u32, (2,))]
         return self.pick(keys) if keys else self.input(TensorType(u32, (2,)))
