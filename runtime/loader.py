@@ -1,29 +1,36 @@
-"""Object code into this process: linked by LLVM's JIT, freed when dropped."""
+"""Object code into this process, freed when dropped: linked here on x86-64 Linux, elsewhere by LLVM's JIT."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kgraph.errors import InternalError, StateError
+from kgraph.runtime.elf import Region, link
 
 
 class LoadedCode:
-    """Machine code in memory; it stays as long as this object lives."""
+    """Machine code in memory; it stays as long as this object lives.
 
-    def __init__(self, jit: Any, tracker: Any, symbols: Sequence[str]) -> None:
-        self._jit = jit
-        self._tracker = tracker
-        self._symbols = tuple(symbols)
+    Args:
+        symbols: addresses by name.
+        keeps: what keeps the memory.
+    """
+
+    def __init__(self, symbols: Mapping[str, int], keeps: object) -> None:
+        self._symbols = symbols
+        self._keeps = keeps
 
     def address(self, symbol: str) -> int:
         """Address of one of the symbols asked for when loading."""
         if symbol not in self._symbols:
             raise InternalError("symbol", expected=f"one of {', '.join(self._symbols)}", received=symbol)
-        return int(self._tracker[symbol])
+        return self._symbols[symbol]
 
     def function(self, symbol: str, parameters: int = 2) -> Callable[..., None]:
         """A function that takes that many pointers, such as a program's entry point; runs without the GIL.
@@ -64,7 +71,28 @@ def _machine() -> tuple[str, dict[str, bool]]:
 
 
 def load(object_files: Sequence[bytes], symbols: Sequence[str]) -> LoadedCode:
-    """Link object files for this machine and find `symbols` in them; InternalError if that fails."""
+    """Link object files for this machine and find `symbols` in them; InternalError if that fails.
+
+    A file may use symbols of those after it.
+    """
+    if (sys.platform, platform.machine()) == ("linux", "x86_64"):
+        return _load_elf(object_files, symbols)
+    return _load_by_llvm(object_files, symbols)
+
+
+def _load_elf(object_files: Sequence[bytes], symbols: Sequence[str]) -> LoadedCode:
+    regions: list[Region] = []
+    known: dict[str, int] = {}
+    for code in reversed(object_files):
+        regions.append(link(code, known))
+        known |= regions[-1].symbols
+    missing = [symbol for symbol in symbols if symbol not in known]
+    if missing:
+        raise InternalError("object code cannot be loaded", received=f"none of the name {', '.join(missing)}")
+    return LoadedCode({symbol: known[symbol] for symbol in symbols}, regions)
+
+
+def _load_by_llvm(object_files: Sequence[bytes], symbols: Sequence[str]) -> LoadedCode:
     from llvmlite.binding.orcjit import JITLibraryBuilder
 
     builder = JITLibraryBuilder()
@@ -75,9 +103,9 @@ def load(object_files: Sequence[bytes], symbols: Sequence[str]) -> LoadedCode:
     jit, numbers = _jit()
     try:
         tracker = builder.link(jit, f"program{next(numbers)}")
+        return LoadedCode({symbol: int(tracker[symbol]) for symbol in symbols}, tracker)
     except RuntimeError as error:
         raise InternalError("object code cannot be loaded", received=str(error)) from error
-    return LoadedCode(jit, tracker, symbols)
 
 
 @functools.cache

@@ -36,8 +36,8 @@ model = kgraph.Sequential([kgraph.Input((4,)), kgraph.layers.Dense(3, "relu"), k
 model.compile("adam", "mse")
 loss = float(model.train_on_batch(np.ones((5, 4)), np.ones((5, 3))))
 y = model.predict(np.ones((7, 4)), verbose=0)
-print(any(name.startswith("kgraph.compiler.codegen") for name in sys.modules), kgraph.config.compilation_count(),
-      loss.hex(), y.tobytes().hex())
+print(any(name.startswith(("kgraph.compiler.codegen", "llvmlite")) for name in sys.modules),
+      kgraph.config.compilation_count(), loss.hex(), y.tobytes().hex())
 """
 
 
@@ -50,7 +50,7 @@ def started(folder: Path, **environment: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> list[str]:
-    """Whether it loaded the code generator, compilations counted, loss, and predictions."""
+    """Whether it loaded the code generator or LLVM, compilations counted, loss, and predictions."""
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     return output.split()
