@@ -20,7 +20,9 @@ from kgraph.ir.printer import to_text
 from kgraph.runtime.cache import open_cache
 from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
+from kgraph.runtime.sizes import bind_sizes
 from kgraph.runtime.stored_program import StoredProgram
+from kgraph.size_rules import SizeRules
 from kgraph.trace import Program
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class CompiledProgram:
         self._artifact: Artifact | None = None
         self._executable: Executable | None = None
         self._seconds = 0.0
+        self._rules = SizeRules(program.graph)
         self.argument_types = [v.type for v in program.graph.inputs[: len(program.arguments)]]
 
     @property
@@ -138,7 +141,9 @@ class CompiledProgram:
         """The native code, loaded and bound to the variables."""
         if self._executable is None:
             artifact, states = self.artifact, [v.array for v in self.program.variables]
-            self._executable = Executable(artifact, states, checked=self._store.found)
+            self._executable = Executable(
+                artifact, states, check_sizes=self._rules.check, checked=self._store.found
+            )
             self._store.put(artifact)
         return self._executable
 
@@ -158,11 +163,17 @@ class CompiledProgram:
 
     def _interpret(self, arguments: Sequence[Array]) -> list[Array]:
         variables = self.program.variables
+        self.check_sizes(arguments)
         outputs = interpret(self.expanded, [*arguments, *(v.array for v in variables)])
         results = len(self.program.results)
         for variable, value in zip(variables, outputs[results:], strict=True):
             variable.array[...] = value
         return outputs[:results]
+
+    def check_sizes(self, arguments: Sequence[Array]) -> None:
+        """ShapeError unless the program can run with arguments of these shapes; native code checks new shapes itself."""
+        names = self.program.graph.size_names()
+        self._rules.check(dict(zip(names, bind_sizes(self.argument_types, arguments, names), strict=True)))
 
     def report(self) -> CompileReport:
         """Figures of the compilation; compiles if that has not happened."""

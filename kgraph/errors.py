@@ -54,6 +54,14 @@ class GraphError(KgraphError, ValueError):
     """A model or graph is not connected or not well formed."""
 
 
+class SymbolicError(KgraphError, TypeError):
+    """Python or NumPy asked a symbolic tensor for values: it has none while a model is built."""
+
+    def inside(self, place: str) -> SymbolicError:
+        """The same error, said to have come up in `place`."""
+        return SymbolicError(f"{place}: {self}")
+
+
 class StateError(KgraphError, RuntimeError):
     """A call came at the wrong time, such as fit before compile."""
 

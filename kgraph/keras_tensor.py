@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,7 @@ from kgraph.errors import GraphError, StateError
 from kgraph.ir.dims import Dim, symbol
 from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.opdef import current_emitter, emitting, is_tracing
-from kgraph.ir.operators import Operators
+from kgraph.ir.operators import FUNCTIONS, Operators
 from kgraph.ir.types import TensorType, keras_shape
 from kgraph.masks import mask_of
 from kgraph.naming import auto_name
@@ -70,53 +69,9 @@ class KerasTensor(Operators):
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
 
-    def __add__(self, other: Any) -> Any:
-        return FunctionOperation(operator.add, "add")(self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return FunctionOperation(operator.add, "add")(other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return FunctionOperation(operator.sub, "subtract")(self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return FunctionOperation(operator.sub, "subtract")(other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return FunctionOperation(operator.mul, "multiply")(self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return FunctionOperation(operator.mul, "multiply")(other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return FunctionOperation(operator.truediv, "true_divide")(self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return FunctionOperation(operator.truediv, "true_divide")(other, self)
-
-    def __pow__(self, other: Any) -> Any:
-        return FunctionOperation(operator.pow, "power")(self, other)
-
-    def __neg__(self) -> Any:
-        return FunctionOperation(operator.neg, "negative")(self)
-
-    def __abs__(self) -> Any:
-        return FunctionOperation(operator.abs, "absolute")(self)
-
-    def __lt__(self, other: Any) -> Any:
-        return FunctionOperation(operator.lt, "less")(self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return FunctionOperation(operator.le, "less_equal")(self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return FunctionOperation(operator.gt, "greater")(self, other)
-
-    def __ge__(self, other: Any) -> Any:
-        return FunctionOperation(operator.ge, "greater_equal")(self, other)
-
-    def __matmul__(self, other: Any) -> Any:
-        return FunctionOperation(operator.matmul, "matmul")(self, other)
+    def operate(self, name: str, *operands: Any) -> Any:
+        """A node of the functional graph for the operator."""
+        return FunctionOperation(FUNCTIONS[name], name)(*operands)
 
 
 class FunctionalNode:

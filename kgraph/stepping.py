@@ -47,6 +47,7 @@ class SteppedBatches:
         self.steps = -(-len(arrays[0]) // batch_size)
         graph = program.program.graph
         types = [value.type for value in graph.inputs[: len(arrays)]]
+        program.check_sizes([a[:batch_size] for a in arrays])
         outputs = [value.type for value in graph.outputs[: len(program.program.results)]]
         names = graph.size_names()
         sizes = dict(zip(names, bind_sizes(types, arrays, names), strict=True))

@@ -12,6 +12,7 @@ from kgraph.ir.dtypes import DType, dtype_of
 from kgraph.ir.opdef import is_tracing
 from kgraph.ir.operators import Operators
 from kgraph.ir.types import TensorType
+from kgraph.nesting import map_structure
 
 
 class Variable(Operators):
@@ -79,16 +80,46 @@ class Variable(Operators):
         """A copy of the value."""
         return self._array.copy()
 
+    def operate(self, name: str, *operands: Any) -> Any:
+        """In a program a part of it; with a symbolic tensor of a functional model that tensor's; else NumPy's result."""
+        for operand in operands:
+            if isinstance(operand, Operators) and not isinstance(operand, Variable):
+                return type(operand).operate(operand, name, *operands)
+        if is_tracing():
+            return super().operate(name, *operands)
+        values = [operand.value if isinstance(operand, Variable) else operand for operand in operands]
+        return values[0][values[1]] if name == "get_item" else getattr(np, name)(*values)
+
+    def __bool__(self) -> bool:
+        return super().__bool__() if is_tracing() else bool(self._array)
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __iter__(self) -> Any:
+        return super().__iter__() if is_tracing() else iter(self.value)
+
     def __float__(self) -> float:
-        return float(self._array)
+        return super().__float__() if is_tracing() else float(self._array)
 
     def __int__(self) -> int:
-        return int(self._array)
+        return super().__int__() if is_tracing() else int(self._array)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         if is_tracing():
             super().__array__()  # raises an error: an array would be a constant of the program
         return np.array(self._array, dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if is_tracing() or any(isinstance(v, Operators) and not isinstance(v, Variable) for v in inputs):
+            return super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
+        return getattr(ufunc, method)(*(v.value if isinstance(v, Variable) else v for v in inputs), **kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if is_tracing():
+            return super().__array_function__(function, types, args, kwargs)
+        args, kwargs = map_structure(lambda v: v.value if isinstance(v, Variable) else v, (args, kwargs))
+        return function(*args, **kwargs)
 
     def numpy(self) -> npt.NDArray[Any]:
         """A copy of the value."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from array import array as numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -62,13 +62,18 @@ class Executable:
     Args:
         artifact: what the compiler made.
         states: arrays of the states, in order; C-contiguous, of exactly the declared types. They must not move.
+        check_sizes: raises an error for values of the symbolic sizes that the program cannot run with.
         checked: this machine is known to have what the code needs.
     """
 
     MAX_BINDINGS = 16  # sets of sizes whose arenas are kept; the oldest goes first
 
-    def __init__(self, artifact: Artifact, states: Sequence[Array], *, checked: bool = False) -> None:
+    def __init__(
+        self, artifact: Artifact, states: Sequence[Array], *,
+        check_sizes: Callable[[Mapping[str, int]], None] | None = None, checked: bool = False,
+    ) -> None:  # fmt: skip
         self.artifact = artifact
+        self._check_sizes = check_sizes
         self.lock = threading.Lock()
         self._states = tuple(states)
         if not checked:
@@ -148,6 +153,8 @@ class Executable:
     def _new_binding(self, threads: int, sizes: tuple[int, ...]) -> Binding:
         artifact, plan = self.artifact, self.artifact.plan
         by_name = dict(zip(artifact.size_names, sizes, strict=True))
+        if self._check_sizes is not None:
+            self._check_sizes(by_name)
         offsets, total = plan.layout(by_name)
         flags = flags_of(plan, by_name)
         threads, private, nbytes = self._memory(threads, sizes)

@@ -16,7 +16,7 @@ from kgraph.config import floatx
 from kgraph.constraints import get as get_constraint
 from kgraph.data import warn_user
 from kgraph.eager import NUMBERS, EagerPrograms, as_array, as_arrays, current_training, run_on_arrays, training_scope
-from kgraph.errors import ArgumentError, DTypeError, ShapeError, StateError
+from kgraph.errors import ArgumentError, DTypeError, ShapeError, StateError, SymbolicError
 from kgraph.initializers import get as get_initializer
 from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.location import current_location, layer_scope, user_location
@@ -354,7 +354,10 @@ class Layer(WeightOptions, Operation):
         mask = masks_of(first) if mask is None else mask
         with layer_scope(self.name, self._source), training_scope(training):
             self._build_once(bound.arguments)
-            outputs = self.call(*bound.args, **bound.kwargs)
+            try:
+                outputs = self.call(*bound.args, **bound.kwargs)
+            except SymbolicError as error:
+                raise error if error.what.startswith(("layer ", "model ")) else error.inside(f"{self.label}.call")
             self._penalise(outputs)
             self._mask_outputs(first, mask, outputs)
         return outputs

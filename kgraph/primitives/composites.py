@@ -16,6 +16,7 @@ from kgraph.ir.dtypes import DType, bool_, dtype_of, f32, i32, promote
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import binary, broadcast_to, lift, match
 from kgraph.ir.operators import cast as convert
+from kgraph.ir.operators import matmul as matmul  # stands there for the operator @
 from kgraph.ir.types import TensorType, broadcast_shapes
 from kgraph.primitives import indexing, rowwise
 
@@ -285,26 +286,6 @@ def scatter_add(updates: Any, ids: Any, size: Dim, axis: int = 0) -> Any:
     left out. A float sum has the same bits for any number of threads.
     """
     return indexing.summed_by_id(updates, ids, size, axis)
-
-
-def matmul(a: Any, b: Any) -> Any:
-    """Matrix product with NumPy's rules: leading axes broadcast, a vector counts as a row or column.
-
-    Rank > 2 times rank 2 is one product of matrices: the leading axes become rows.
-    """
-    a, b = lift(a), lift(b)
-    dtype = promote(_type(a).dtype, _type(b).dtype)
-    a, b = convert(a, dtype), convert(b, dtype)
-    if _type(b).rank == 1:
-        return squeeze(matmul(a, expand_dims(b, 1)), -1)
-    if _type(a).rank == 1:
-        return squeeze(matmul(expand_dims(a, 0), b), -2)
-    left, right = _type(a).shape, _type(b).shape
-    if len(left) > 2 and len(right) == 2:
-        rows = reshape(a, (product(left[:-1]), left[-1]))
-        return reshape(rows @ b, (*left[:-1], right[-1]))
-    lead = broadcast_shapes(left[:-2], right[:-2])
-    return broadcast_to(a, lead + left[-2:]) @ broadcast_to(b, lead + right[-2:])
 
 
 # --- random numbers ---------------------------------------------------------------------------------------------------
