@@ -171,7 +171,7 @@ class CompiledProgram:
         return outputs[:results]
 
     def check_sizes(self, arguments: Sequence[Array]) -> None:
-        """ShapeError unless the program can run with arguments of these shapes; native code checks new shapes itself."""
+        """ShapeError unless the program can run with arguments of these shapes; native runs do that themselves."""
         names = self.program.graph.size_names()
         self._rules.check(dict(zip(names, bind_sizes(self.argument_types, arguments, names), strict=True)))
 

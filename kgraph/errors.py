@@ -57,9 +57,13 @@ class GraphError(KgraphError, ValueError):
 class SymbolicError(KgraphError, TypeError):
     """Python or NumPy asked a symbolic tensor for values: it has none while a model is built."""
 
-    def inside(self, place: str) -> SymbolicError:
-        """The same error, said to have come up in `place`."""
-        return SymbolicError(f"{place}: {self}")
+    place = ""
+
+    def locate(self, place: str) -> None:
+        """Put `place` before the message, unless it has a place already."""
+        if not self.place:
+            self.place, self.what = place, f"{place}: {self.what}"
+            self.args = (f"{place}: {self}",)
 
 
 class StateError(KgraphError, RuntimeError):

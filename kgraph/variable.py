@@ -81,7 +81,7 @@ class Variable(Operators):
         return self._array.copy()
 
     def operate(self, name: str, *operands: Any) -> Any:
-        """In a program a part of it; with a symbolic tensor of a functional model that tensor's; else NumPy's result."""
+        """In a program a part of it; with another symbolic tensor what that one makes of it; else NumPy's result."""
         for operand in operands:
             if isinstance(operand, Operators) and not isinstance(operand, Variable):
                 return type(operand).operate(operand, name, *operands)

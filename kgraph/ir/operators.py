@@ -269,7 +269,7 @@ class Operators:
         raise SymbolicError("float() of a symbolic tensor, which has no value yet; use ops.cast")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        raise SymbolicError("a NumPy array of a symbolic tensor, which has no value yet; use the functions of kgraph.ops")
+        raise SymbolicError("a NumPy array of a symbolic tensor, which has no value yet; use kgraph.ops")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """NumPy's arithmetic, with a NumPy number or array on the left, is that of the operator."""

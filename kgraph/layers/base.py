@@ -357,7 +357,8 @@ class Layer(WeightOptions, Operation):
             try:
                 outputs = self.call(*bound.args, **bound.kwargs)
             except SymbolicError as error:
-                raise error if error.what.startswith(("layer ", "model ")) else error.inside(f"{self.label}.call")
+                error.locate(f"{self.label}.call")
+                raise
             self._penalise(outputs)
             self._mask_outputs(first, mask, outputs)
         return outputs

@@ -39,7 +39,8 @@ def in_the_interpreter():
 SUBSCRIPTS = [
     np.s_[:, None], np.s_[0], np.s_[-1], np.s_[..., 0], np.s_[:, 1], np.s_[:, -2:], np.s_[:, 1:3, ::2], np.s_[1:, :-1],
     np.s_[..., None], np.s_[None, ..., 2], np.s_[:, ::-1], np.s_[..., 4:0:-2], np.s_[..., ::-3], np.s_[:, 3:1],
-    np.s_[:, 10:], np.s_[:, -10:2], np.s_[0, 1, 2], np.s_[:, np.int64(2)], np.s_[:], np.s_[...], np.s_[None], np.s_[:, 2:2],
+    np.s_[:, 10:], np.s_[:, -10:2], np.s_[0, 1, 2], np.s_[:, np.int64(2)], np.s_[:], np.s_[...], np.s_[None],
+    np.s_[:, 2:2],
 ]  # fmt: skip
 
 
@@ -53,7 +54,8 @@ def test_subscripts_are_those_of_numpy(key: Any):
 
 
 @pytest.mark.parametrize("key", [
-    np.s_[:, -1], np.s_[:, :-1], np.s_[:, 1:], np.s_[:, -2:], np.s_[:, ::2], np.s_[:, ::-1], np.s_[:, 2], np.s_[:, 1:4:2],
+    np.s_[:, -1], np.s_[:, :-1], np.s_[:, 1:], np.s_[:, -2:], np.s_[:, ::2], np.s_[:, ::-1], np.s_[:, 2],
+    np.s_[:, 1:4:2],
 ], ids=str)  # fmt: skip
 def test_subscripts_of_an_axis_whose_size_is_not_known_yet(key: Any):
     i = Input((None, 5))
@@ -137,7 +139,8 @@ def test_operators_are_those_of_numpy(function: Callable[..., Any], other: Any):
 def test_operators_between_two_tensors_and_of_one():
     i, j = Input((4, 5)), Input((4, 5))
     outputs = [
-        -i + j * 2 - i / j, abs(i) ** j, +i, (i > 0) & (j > 1), (i > 0) | (j > 1), (i > 0) ^ (j > 1), ~(i > j), i @ j[0, 0],
+        -i + j * 2 - i / j, abs(i) ** j, +i, (i > 0) & (j > 1), (i > 0) | (j > 1), (i > 0) ^ (j > 1), ~(i > j),
+        i @ j[0, 0],
     ]  # fmt: skip
     got = Model([i, j], outputs)([X, Z])
     a, b = X > 0, Z > 1

@@ -44,7 +44,7 @@ def test_a_variable_is_not_taken_as_a_constant_of_a_program():
         def call(self, inputs: Any) -> Any:
             return inputs * np.exp(self.w)
 
-    with pytest.raises(TypeError, match="NumPy function got a symbolic tensor"):
+    with pytest.raises(TypeError, match="NumPy function on a symbolic tensor"):
         Wrong()(ONES)
 
 
