@@ -133,7 +133,8 @@ def test_operators_are_those_of_numpy(function: Callable[..., Any], other: Any):
     ):
         for y in (Apply(of)(Z), Model(i, of(i))(Z)):
             assert y.dtype == expected.dtype
-            np.testing.assert_allclose(y, expected, rtol=1e-6)
+            # A remainder is a difference of numbers of the size of the operands, and rounded as they are.
+            np.testing.assert_allclose(y, expected, rtol=1e-6, atol=2e-7 if function is operator.mod else 0)
 
 
 def test_operators_between_two_tensors_and_of_one():
