@@ -26,6 +26,8 @@ from kgraph.layers.convolutional import (
 from kgraph.layers.core import Activation, Dense, Identity
 from kgraph.layers.einsum_dense import EinsumDense
 from kgraph.layers.input import Input, InputLayer
+from kgraph.layers.lambda_layer import Lambda
+from kgraph.layers.masking import Masking
 from kgraph.layers.merging import (
     Add,
     Average,
@@ -90,6 +92,7 @@ from kgraph.layers.pooling import (
     MaxPooling3D,
 )
 from kgraph.layers.regularization import (
+    ActivityRegularization,
     AlphaDropout,
     Dropout,
     GaussianDropout,
@@ -100,6 +103,7 @@ from kgraph.layers.regularization import (
 )
 from kgraph.layers.rescaling import Rescaling
 from kgraph.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
+from kgraph.layers.wrapping import SpectralNormalization, Wrapper
 
 __all__ = [
     "ELU",
@@ -202,4 +206,9 @@ __all__ = [
     "Attention",
     "GroupQueryAttention",
     "MultiHeadAttention",
+    "ActivityRegularization",
+    "Lambda",
+    "Masking",
+    "SpectralNormalization",
+    "Wrapper",
 ]

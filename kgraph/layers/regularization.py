@@ -13,6 +13,7 @@ from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import probability, whole_number
 from kgraph.layers.base import Layer
 from kgraph.primitives import composites
+from kgraph.regularizers import L1L2
 from kgraph.trace import current_trace
 from kgraph.variable import Variable
 
@@ -220,3 +221,27 @@ class GaussianDropout(Random):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate}
+
+
+class ActivityRegularization(Layer):
+    """Gives its input, and adds a penalty on it to the loss: ``(l1 * sum|x| + l2 * sum(x^2)) / batch size``.
+
+    Args:
+        l1, l2: factors >= 0.
+    """
+
+    supports_masking = True
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(activity_regularizer=L1L2(l1, l2), **kwargs)
+        self.l1, self.l2 = l1, l2
+
+    def call(self, inputs: Any) -> Any:
+        """The inputs."""
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config = {**super().get_config(), "l1": self.l1, "l2": self.l2}
+        del config["activity_regularizer"]
+        return config

@@ -33,6 +33,13 @@ CASES = [
     Case("Softmax(axis=[1, 2])", [(3, 6, 2)]),
     Case("Softmax()", [(3, 6), Data((3, 6), "bool")], "layer(x0, mask=x1)"),
     Case("Softmax(axis=(1, 2))", [(3, 6, 2), Data((3, 6, 2), "bool")], "layer(x0, mask=x1)"),
+    Case("Masking()", [Data((5, 2), "int32", -1, 2)]),
+    Case("Masking(1.0)", [Data((5, 2), "float32", 0, 1)]),
+    Case("Lambda(lambda x, by: x * by + x * x, arguments={'by': 3.0})", [(3, 6)]),
+    Case("Lambda(lambda x: k.ops.mean(x, axis=1))", [(3, 6)]),
+    Case("ActivityRegularization(0.1, 0.2)", [(3, 6)]),
+    Case("SpectralNormalization(Dense(3), power_iterations=2)", [(4,)], training=False),
+    Case("SpectralNormalization(Conv2D(3, 2))", [(4, 4, 2)], training=False),
     Case("Rescaling(0.5)", [(3, 6)]),
     Case("Rescaling([1.0, 2.0], offset=[0.1, -3.0])", [(3, 2)]),
 ]
