@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from kgraph.compiler.analysis.kernels import buffers_of, size_names
@@ -37,22 +37,25 @@ class LoweredCall:
 def lower(graph: Graph, scratch: ScratchRule) -> list[LoweredCall]:
     """Kernels of all nodes, in the graph's order; constants and aliases of memory need none."""
     calls = []
+    wanted = {*graph.outputs, *(v for node in graph.nodes for v in node.inputs)}
     for number, node in enumerate(graph.nodes):
         if node.op.name == "constant" or isinstance(node.op.lower, Alias):
             continue
-        calls.append(_KernelBuilder(node, number, scratch).build())
+        calls.append(_KernelBuilder(node, number, scratch, wanted).build())
     return calls
 
 
 class _KernelBuilder:
     """Lowers one node, plain or fused. Elements are built on demand, from the stores back to the loads."""
 
-    def __init__(self, node: Node, number: int, scratch: ScratchRule) -> None:
+    def __init__(self, node: Node, number: int, scratch: ScratchRule, wanted: Collection[Value]) -> None:
+        """`wanted` are the values that anybody reads; results that nobody reads are not stored."""
         body = node.attrs.get("body") if node.op.name == "fusion" else None
-        self.graph: Graph = body or Graph(node.op.name, _distinct(node.inputs), (node,), node.outputs)
+        stored = tuple(v for v in node.outputs if v in wanted) or node.outputs[:1]
+        self.graph: Graph = body or Graph(node.op.name, _distinct(node.inputs), (node,), stored)
         self.name = f"k{number}_{self.graph.name}"
         self.call_inputs = node.inputs if body else self.graph.inputs
-        self.call_outputs = node.outputs
+        self.call_outputs = node.outputs if body else stored
         self.scratch_rule = scratch
         self.producer = self.graph.producers()
         self.uses = users(self.graph)

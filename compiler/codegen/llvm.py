@@ -70,9 +70,9 @@ class KernelWriter:
     def take_rows(self, scope: Scope) -> None:
         """Compute which rows are this part's, if all statements divide the same ones."""
         if self.division.rows is not None:
-            # Whole tiles: a product of fewer rows would be computed by other instructions.
-            unit = tiling(self.target, "float").rows
-            self.rows = self._part(self.expressions.indices.dim(scope, self.division.rows), unit)
+            # At least one tile: a product of fewer rows would be computed by other instructions.
+            least = tiling(self.target, "float").heights[-1]
+            self.rows = self._part(self.expressions.indices.dim(scope, self.division.rows), least)
 
     def body(self, scope: Scope, body: Sequence[Stmt]) -> None:
         """Write statements in order."""

@@ -86,9 +86,9 @@ def _loops(context: LoopContext, reverse: bool) -> tuple[Stmt, ...]:
         )
 
     return (
-        r.cells(lambda at: (Store(hidden, at, context.read(3, at)),)),
-        r.steps(lambda t: (r.product(hidden, 1, False, sums), r.cells(lambda at: update(at, t)))),
-        r.cells(lambda at: context.write(1, at, Load(hidden, at))),
+        *r.cells(lambda at: (Store(hidden, at, context.read(3, at)),)),
+        r.steps(lambda t: (r.product(hidden, 1, False, sums), *r.cells(lambda at: update(at, t)))),
+        *r.cells(lambda at: context.write(1, at, Load(hidden, at))),
     )
 
 
@@ -199,9 +199,9 @@ def _adjoint_loops(context: LoopContext, reverse: bool, given: tuple[bool, ...])
         )
 
     return (
-        r.cells(lambda at: (Store(dhidden, at, plus(r.zero, 1, at)),)),
-        r.steps(lambda t: (r.cells(lambda at: slope(at, t)), r.product(slopes, 2, True, dhidden, passed))),
-        r.cells(lambda at: context.write(2, at, Load(dhidden, at))),
+        *r.cells(lambda at: (Store(dhidden, at, plus(r.zero, 1, at)),)),
+        r.steps(lambda t: (*r.cells(lambda at: slope(at, t)), r.product(slopes, 2, True, dhidden, passed))),
+        *r.cells(lambda at: context.write(2, at, Load(dhidden, at))),
     )
 
 

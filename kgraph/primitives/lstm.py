@@ -92,9 +92,9 @@ def _loops(context: LoopContext, reverse: bool) -> tuple[Stmt, ...]:
         )
 
     return (
-        r.cells(first),
-        r.steps(lambda t: (r.product(hidden, 1, False, sums), r.cells(lambda at: update(at, t)))),
-        r.cells(lambda at: (*context.write(1, at, Load(hidden, at)), *context.write(2, at, Load(cell, at)))),
+        *r.cells(first),
+        r.steps(lambda t: (r.product(hidden, 1, False, sums), *r.cells(lambda at: update(at, t)))),
+        *r.cells(lambda at: (*context.write(1, at, Load(hidden, at)), *context.write(2, at, Load(cell, at)))),
     )
 
 
@@ -214,9 +214,9 @@ def _adjoint_loops(context: LoopContext, reverse: bool, given: tuple[bool, ...])
         )
 
     return (
-        r.cells(first),
-        r.steps(lambda t: (r.cells(lambda at: slope(at, t)), r.product(slopes, 2, True, dhidden, passed))),
-        r.cells(lambda at: (*context.write(1, at, Load(dhidden, at)), *context.write(2, at, Load(dcell, at)))),
+        *r.cells(first),
+        r.steps(lambda t: (*r.cells(lambda at: slope(at, t)), r.product(slopes, 2, True, dhidden, passed))),
+        *r.cells(lambda at: (*context.write(1, at, Load(dhidden, at)), *context.write(2, at, Load(dcell, at)))),
     )
 
 

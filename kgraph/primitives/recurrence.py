@@ -128,11 +128,11 @@ class Recurrence:
         """Private memory of `gates` numbers for each unit of each row."""
         return self.context.private(self.dtype, (self.batch, gates * self.units))
 
-    def cells(self, statements: Cell) -> Stmt:
-        """Run the statements for all (row, unit)."""
+    def cells(self, statements: Cell) -> tuple[Stmt, ...]:
+        """Run the statements for all (row, unit), if there are any."""
         row, unit = self.context.fresh("row"), self.context.fresh("unit")
         body = tuple(statements((symbol(row), symbol(unit))))
-        return For(row, self.batch, "parallel", (For(unit, self.units, "vector", body),))
+        return (For(row, self.batch, "parallel", (For(unit, self.units, "vector", body),)),) if body else ()
 
     def steps(self, statements: Callable[[Dim], Sequence[Stmt]]) -> Stmt:
         """Run the statements for the index of each step, one step after the other."""
