@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kgraph.errors import ArgumentError, DTypeError
@@ -14,17 +14,23 @@ class Family:
     """The classes of one kind, with the spellings under which each is found.
 
     Args:
-        kind: one of its objects in words, such as "regularizer"; its plural is the module in Keras' configurations.
+        kind: one of its objects in words, such as "regularizer".
         classes: found by class name and by that name in snake case.
         aliases: further spellings.
+        module: in Keras' configurations; "keras." and the plural of `kind` if empty.
     """
 
     def __init__(
-        self, kind: str, classes: Iterable[type[Any]], aliases: Mapping[str, Callable[..., Any]] | None = None
+        self,
+        kind: str,
+        classes: Iterable[type[Any]],
+        aliases: Mapping[str, type[Any]] | None = None,
+        module: str = "",
     ) -> None:
         self.kind = kind
+        self.module = module or f"keras.{kind}s"
         members = list(classes)
-        self.by_name: dict[str, Callable[..., Any]] = {
+        self.by_name: dict[str, Any] = {
             **{snake_case(cls.__name__): cls for cls in members},
             **(aliases or {}),
             **{cls.__name__: cls for cls in members},
@@ -55,7 +61,7 @@ class Family:
         if not hasattr(member, "get_config"):
             return getattr(member, "__name__", type(member).__name__)
         return {
-            "module": f"keras.{self.kind}s",
+            "module": self.module,
             "class_name": type(member).__name__,
             "config": member.get_config(),
             "registered_name": None,
@@ -67,5 +73,4 @@ class Family:
             return find(self.kind, config, self.by_name)()
         if not isinstance(config.get("class_name"), str):
             raise ArgumentError(f"{self.kind} configuration", expected="a class_name", received=repr(config))
-        made: Any = find(self.kind, config["class_name"], self.by_name)
-        return made(**(config.get("config") or {}))
+        return find(self.kind, config["class_name"], self.by_name).from_config(config.get("config") or {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from kgraph.ir.graph import Graph, GraphBuilder, Value
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY
+from kgraph.primitives.composites import where
 from kgraph.variable import Variable
 
 
@@ -80,6 +81,15 @@ class Trace(GraphBuilder):
         if new.type != variable.type:
             raise GraphError(f"variable '{variable.path}'", expected=str(variable.type), received=str(new.type))
         self._latest[variable] = new
+
+    def only_if(self, condition: Value, update: Callable[[], None]) -> None:
+        """Run `update` and let what it assigns hold only where `condition`, a bool of rank 0, is true."""
+        before = dict(self._latest)
+        update()
+        for variable, new in list(self._latest.items()):
+            old = before.get(variable, self._inputs_of[variable])
+            if new is not old:
+                self._latest[variable] = where(condition, new, old)
 
     def mask_of(self, value: Value) -> Value | None:
         """The mask that goes with a value; None if it has none."""

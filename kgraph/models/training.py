@@ -384,6 +384,7 @@ class Trainer:
                 hooks.on_epoch_end(epoch, logs)
                 if self._stop:
                     break
+        setup.optimizer.finalize_variable_values(self._model.trainable_variables)
         hooks.on_train_end()
         return history
 

@@ -214,7 +214,7 @@ class TrainingSetup:
             weighted: whether there are sample weights.
             version: changes when the model changes.
         """
-        key = (kind, tuple(y_types), weighted, version)
+        key = (kind, tuple(y_types), weighted, version, self.optimizer.schedule)
         if key not in self._programs:
             make = {"train": self._train, "evaluate": self._evaluate, "gradients": self._gradients}[kind]
             self._programs[key] = CompiledProgram(make(model, y_types, weighted))
@@ -225,7 +225,7 @@ class TrainingSetup:
         with emitting(trace):
             loss = self._objective(trace, model, y_types, weighted, track=True)
             variables = model.trainable_variables
-            self.optimizer.apply(gradients(loss, variables), variables)
+            self.optimizer.apply(gradients(self.optimizer.scale_loss(loss), variables), variables)
             return trace.program([("loss", loss)])
 
     def _evaluate(self, model: TrainableModel, y_types: Sequence[TensorType], weighted: bool) -> Any:
