@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from kgraph.compiler.analysis.kernels import buffers_of, size_names
 from kgraph.compiler.analysis.uses import users
+from kgraph.compiler.nested import clone
 from kgraph.ir.dims import Dim, Shape, symbol
 from kgraph.ir.dtypes import DType, u8
 from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.lexer import RESERVED
+from kgraph.ir.location import UNKNOWN, Location
 from kgraph.ir.loops import For, Kernel, Let, Stmt, Store
 from kgraph.ir.opdef import Alias, Loops, Pointwise, Scalar
 from kgraph.ir.scalar import Buffer, Const, Expr, Load, Local
 from kgraph.ir.types import TensorType
+from kgraph.primitives.control_flow import roles, scan
+from kgraph.primitives.logic import copy
 
 # Bytes of private memory that a kernel of a kind needs, for an element type and sizes: code generation's rule.
 ScratchRule = Callable[[str, DType, Sequence[Dim]], Dim]
@@ -25,35 +30,98 @@ class LoweredCall:
     """One kernel and the graph values its buffers hold.
 
     Attributes:
+        node: the node of the fused graph.
         kernel: its buffers are the inputs, then the outputs, then private memory, in this order.
         inputs, outputs: graph values, one per buffer of role "in" and "out".
     """
 
+    node: Node
     kernel: Kernel
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
 
 
-def lower(graph: Graph, scratch: ScratchRule) -> list[LoweredCall]:
-    """Kernels of all nodes, in the graph's order; constants and aliases of memory need none."""
-    calls = []
+@dataclass(frozen=True, eq=False)
+class LoweredLoop:
+    """A `scan` and the kernels of its body.
+
+    Attributes:
+        node: the scan.
+        body: its body, with values of its own.
+        start: for each carry a kernel that copies the first value; its output is a value of its own.
+        calls: kernels and loops of the body.
+    """
+
+    node: Node
+    body: Graph
+    start: tuple[LoweredCall, ...]
+    calls: tuple[LoweredCall | LoweredLoop, ...]
+
+
+Lowered: TypeAlias = "Sequence[LoweredCall | LoweredLoop]"
+
+
+def lower(graph: Graph, scratch: ScratchRule, label: str = "k") -> tuple[LoweredCall | LoweredLoop, ...]:
+    """Kernels of all nodes, in the graph's order; constants and aliases of memory need none.
+
+    The names of kernels start with `label` and the number of their node.
+    """
+    calls: list[LoweredCall | LoweredLoop] = []
     wanted = {*graph.outputs, *(v for node in graph.nodes for v in node.inputs)}
     for number, node in enumerate(graph.nodes):
         if node.op.name == "constant" or isinstance(node.op.lower, Alias):
             continue
-        calls.append(_KernelBuilder(node, number, scratch, wanted).build())
-    return calls
+        name = f"{label}{number}_"
+        if node.op is scan:
+            calls.append(_loop(node, name, scratch))
+        else:
+            calls.append(_KernelBuilder(node, name, scratch, wanted).build())
+    return tuple(calls)
+
+
+def _loop(node: Node, label: str, scratch: ScratchRule) -> LoweredLoop:
+    body = clone(node.attrs["body"])  # another node may have the same one
+    start = []
+    for number, first in enumerate(roles(node.inputs, node.attrs).carries):
+        copying = copied(first, node.loc)
+        start.append(_KernelBuilder(copying, f"{label}start{number}_", scratch, copying.outputs).build())
+    return LoweredLoop(node, body, tuple(start), lower(body, scratch, label))
+
+
+def lowered_kernels(calls: Lowered) -> Iterator[LoweredCall]:
+    """The calls of all kernels, also those in loops, in the order of `artifact.kernel_calls`."""
+    for call in calls:
+        if isinstance(call, LoweredLoop):
+            yield from call.start
+            yield from lowered_kernels(call.calls)
+        else:
+            yield call
+
+
+def constants(graph: Graph, calls: Lowered) -> list[Node]:
+    """The `constant` nodes of a lowered graph and of the bodies of its loops, in the order of "constant" places."""
+    found = [node for node in graph.nodes if node.op.name == "constant"]
+    for call in calls:
+        if isinstance(call, LoweredLoop):
+            found += constants(call.body, call.calls)
+    return found
+
+
+def copied(value: Value, loc: Location = UNKNOWN) -> Node:
+    """A `copy` node with a new value."""
+    return Node(copy, (value,), (Value(value.type, value.name),), loc=loc)
 
 
 class _KernelBuilder:
     """Lowers one node, plain or fused. Elements are built on demand, from the stores back to the loads."""
 
-    def __init__(self, node: Node, number: int, scratch: ScratchRule, wanted: Collection[Value]) -> None:
+    def __init__(self, node: Node, label: str, scratch: ScratchRule, wanted: Collection[Value]) -> None:
         """`wanted` are the values that anybody reads; results that nobody reads are not stored."""
+        self.node = node
         body = node.attrs.get("body") if node.op.name == "fusion" else None
         stored = tuple(v for v in node.outputs if v in wanted) or node.outputs[:1]
         self.graph: Graph = body or Graph(node.op.name, _distinct(node.inputs), (node,), stored)
-        self.name = f"k{number}_{self.graph.name}"
+        self.name = f"{label}{self.graph.name}"
         self.call_inputs = node.inputs if body else self.graph.inputs
         self.call_outputs = node.outputs if body else stored
         self.scratch_rule = scratch
@@ -73,7 +141,7 @@ class _KernelBuilder:
         inputs = [(v, b) for v, b in zip(self.call_inputs, self.inputs.values(), strict=True) if b in used]
         buffers = (*(b for _, b in inputs), *self.outputs.values(), *self.private)
         kernel = Kernel(self.name, buffers, size_names(buffers, body), body)
-        return LoweredCall(kernel, tuple(v for v, _ in inputs), self.call_outputs)
+        return LoweredCall(self.node, kernel, tuple(v for v, _ in inputs), self.call_outputs)
 
     # --- without an anchor: one nest over the results' index space ------------------------------------------------
     def _pointwise(self) -> tuple[Stmt, ...]:

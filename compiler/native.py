@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kgraph.compiler.codegen.batch_loop import emit_batches, takes_batches
@@ -15,14 +15,14 @@ from kgraph.compiler.codegen.program import emit_program, step_of
 from kgraph.compiler.codegen.target import Target, current
 from kgraph.compiler.loops.collapse import collapse
 from kgraph.compiler.loops.vectorize import vectorize
-from kgraph.compiler.lower import LoweredCall, lower
+from kgraph.compiler.lower import Lowered, LoweredCall, LoweredLoop, constants, lower, lowered_kernels
 from kgraph.compiler.passes.fuse import fuse
 from kgraph.compiler.passes.memory_plan import copy_outputs, memory_plan
 from kgraph.compiler.pipeline import Observer, run
-from kgraph.ir.artifact import Artifact, MemoryPlan, ObjectFile
+from kgraph.ir.artifact import Artifact, KernelCall, Loop, MemoryPlan, ObjectFile
 from kgraph.ir.dims import Dim
 from kgraph.ir.dtypes import DType
-from kgraph.ir.graph import Graph
+from kgraph.ir.graph import Graph, Node
 from kgraph.ir.loop_printer import kernel_to_text
 from kgraph.ir.loops import Kernel
 from kgraph.ir.verify import verify_kernel
@@ -40,7 +40,8 @@ class NativeCode:
     Attributes:
         artifact: what the runtime loads.
         fused: the graph whose nodes are kernels.
-        kernels: the loop kernels, in the order they run.
+        nodes: the node of `fused`, or of a graph inside it, that each kernel computes.
+        kernels: the loop kernels, in the order of `artifact.kernel_calls`.
         llvm: text of the module.
         target: what it was generated for.
         seconds: wall time from the optimised graph to the object code.
@@ -48,6 +49,7 @@ class NativeCode:
 
     artifact: Artifact
     fused: Graph
+    nodes: tuple[Node, ...]
     kernels: tuple[Kernel, ...]
     llvm: str
     target: Target
@@ -90,9 +92,10 @@ def compile_native(
     # The same program has the same text whenever it is compiled: each is loaded as a library of its own.
     name = f"program_{graph.name}"
     fused = run(graph, (fuse, _with_states(copy_outputs, states)), name="fused", observer=observer)
-    calls = [_optimised(call, check) for call in lower(fused, _scratch_rule(target))]
+    calls = _optimised(lower(fused, _scratch_rule(target)), check)
     plan = memory_plan(fused, calls, states)
-    kernels = tuple(call.kernel for call in calls)
+    made = tuple(lowered_kernels(calls))
+    kernels = tuple(call.kernel for call in made)
     module = Module(target.triple)
     emit_program(module, target, kernels, plan, fused.size_names(), name)
     results = len(fused.outputs) - states
@@ -107,7 +110,7 @@ def compile_native(
         outputs=tuple(v.type for v in fused.outputs[:results]),
         states=states,
         size_names=fused.size_names(),
-        constants=tuple(n.attrs["value"] for n in fused.nodes if n.op.name == "constant"),
+        constants=tuple(node.attrs["value"] for node in constants(fused, calls)),
         plan=plan,
         entry=name,
         step=step_of(name),
@@ -116,7 +119,8 @@ def compile_native(
         target=f"{target.triple} {target.features}",
         kernels=len(kernels),
     )
-    return NativeCode(artifact, fused, kernels, text, target, time.perf_counter() - started)
+    nodes = tuple(call.node for call in made)
+    return NativeCode(artifact, fused, nodes, kernels, text, target, time.perf_counter() - started)
 
 
 def _object_file(text: str, target: Target, cache: Cache | None) -> ObjectFile:
@@ -137,7 +141,19 @@ def _with_states(rule: Callable[[Graph, int], Graph], states: int) -> Callable[[
     return bound
 
 
-def _optimised(call: LoweredCall, check: bool) -> LoweredCall:
+def _optimised(calls: Lowered, check: bool) -> tuple[LoweredCall | LoweredLoop, ...]:
+    """The calls with loop passes applied to all kernels."""
+    made: list[LoweredCall | LoweredLoop] = []
+    for call in calls:
+        if isinstance(call, LoweredLoop):
+            start = tuple(_optimised_kernel(first, check) for first in call.start)
+            made.append(replace(call, start=start, calls=_optimised(call.calls, check)))
+        else:
+            made.append(_optimised_kernel(call, check))
+    return tuple(made)
+
+
+def _optimised_kernel(call: LoweredCall, check: bool) -> LoweredCall:
     """The call with loop passes applied; they keep the number and order of the kernel's buffers."""
     kernel = call.kernel
     for loop_pass in LOOP_PASSES:
@@ -146,7 +162,7 @@ def _optimised(call: LoweredCall, check: bool) -> LoweredCall:
         kernel = loop_pass(kernel)
     if check:
         verify_kernel(kernel)
-    return LoweredCall(kernel, call.inputs, call.outputs)
+    return replace(call, kernel=kernel)
 
 
 def _scratch_rule(target: Target) -> Callable[[str, DType, Sequence[Dim]], Dim]:
@@ -172,6 +188,17 @@ def plan_text(plan: MemoryPlan) -> str:
     lines += [f"  {n:4} {p.name:24} {p.type!s:28} {p.kind} {p.index}" for n, p in enumerate(plan.places)]
     lines += ["slots"]
     lines += [f"  {n:4} max({', '.join(map(str, slot.nbytes))}) bytes" for n, slot in enumerate(plan.slots)]
-    lines += ["calls"]
-    lines += [f"  {c.kernel}({', '.join(plan.places[n].name for n in c.args)})" for c in plan.calls]
+    lines += ["calls", *_call_lines(plan, plan.calls, "  ")]
     return "\n".join(lines) + "\n"
+
+
+def _call_lines(plan: MemoryPlan, calls: Sequence[KernelCall | Loop], indent: str) -> list[str]:
+    lines = []
+    for call in calls:
+        if isinstance(call, Loop):
+            lines += _call_lines(plan, call.start, indent)
+            lines.append(f"{indent}for each of {call.length} steps{', last first' * call.reverse}:")
+            lines += _call_lines(plan, call.calls, indent + "  ")
+        else:
+            lines.append(f"{indent}{call.kernel}({', '.join(plan.places[n].name for n in call.args)})")
+    return lines

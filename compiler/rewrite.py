@@ -53,6 +53,13 @@ class Rewriter(GraphBuilder):
         """Make every later use of `old`, a value of the old graph, a use of `new`."""
         self._replaced[old] = self._replaced.get(new, new)
 
+    def substitute(self, old: Node, new: Node) -> None:
+        """Put `new` in the place of the added node `old`: it makes the same values, and perhaps more."""
+        self.nodes[self.nodes.index(old)] = new
+        for value in new.outputs:
+            self._made_by[value] = new
+            self._known.add(value)
+
     def finish(self) -> Graph:
         """The new graph; the old one if nothing was replaced."""
         if not self._replaced:

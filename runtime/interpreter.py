@@ -10,7 +10,7 @@ import numpy as np
 from kgraph.errors import ArgumentError, DTypeError, InternalError, ShapeError
 from kgraph.ir.dims import DimExpr, evaluate
 from kgraph.ir.graph import Graph, Node, Value
-from kgraph.ir.opdef import Array
+from kgraph.ir.opdef import Array, Attrs
 from kgraph.runtime.sizes import bind_sizes
 
 
@@ -60,22 +60,29 @@ def _run(graph: Graph, arrays: Sequence[Array], sizes: Mapping[str, int]) -> lis
 
 
 def _apply(node: Node, operands: Sequence[Array], sizes: Mapping[str, int]) -> Sequence[Any]:
-    if node.op.name == "fusion":
-        return _run(node.attrs["body"], operands, sizes)
     if node.op.name == "gradient":
         raise InternalError(
             "gradient in a graph to run", expected="a graph after autodiff", fix="Expand gradients first"
         )
-    attrs = {name: _numeric(attr, sizes) for name, attr in node.attrs.items()}
-    out = node.op.reference(*operands, **attrs)
+    out = node.op.reference(*operands, **concrete(node.attrs, sizes))
     return out if isinstance(out, tuple) else (out,)
 
 
-def _numeric(attr: Any, sizes: Mapping[str, int]) -> Any:
-    """The attribute with every symbolic size replaced by its value."""
-    if isinstance(attr, DimExpr):
-        return evaluate(attr, sizes)
-    return tuple(_numeric(part, sizes) for part in attr) if isinstance(attr, tuple) else attr
+def concrete(attrs: Attrs, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Attributes as references take them: sizes are numbers, graphs are functions of arrays."""
+    return {name: _concrete(attr, sizes) for name, attr in attrs.items()}
+
+
+def _concrete(attr: Any, sizes: Mapping[str, int]) -> Any:
+    match attr:
+        case DimExpr():
+            return evaluate(attr, sizes)
+        case tuple():
+            return tuple(_concrete(part, sizes) for part in attr)
+        case Graph():
+            return lambda *arrays: _run(attr, arrays, sizes)
+        case _:
+            return attr
 
 
 def _checked(node: Node, value: Value, result: Any, sizes: Mapping[str, int]) -> Array:

@@ -2,35 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
-from kgraph.ir.artifact import MemoryPlan, Step
+from kgraph.ir.artifact import KernelCall, Loop, MemoryPlan, Step, kernel_calls
 from kgraph.ir.dims import evaluate
 
 # Less work than this (in 1/16 cycles: about 10 us at 3 GHz) is not worth a barrier's wait and the cold caches.
 LEAST_WORK = 16 * 30_000
 
 
+Uses: TypeAlias = "dict[bool, set[tuple[str, int]]]"
+
+
 def flags_of(plan: MemoryPlan, sizes: Mapping[str, int]) -> list[int]:
-    """The flags of each call (see `Step`).
+    """The flags of each call (see `Step`), in the order of `artifact.kernel_calls`.
 
     Kernels that are not shared all run in thread 0, one after another. A kernel waits for all threads if it uses
     memory that a shared kernel since the last barrier wrote, or writes what one of them uses; and if it is shared
-    itself, if the same is true of any kernel since the last barrier.
+    itself, if the same is true of any kernel since the last barrier. In loops that must hold for every step.
     """
-    flags = []
-    read: dict[bool, set[tuple[str, int]]] = {True: set(), False: set()}  # by shared or not, since the last barrier
-    written: dict[bool, set[tuple[str, int]]] = {True: set(), False: set()}
-    for call in plan.calls:
-        shared = evaluate(call.work, sizes) >= LEAST_WORK
-        reads = {(plan.places[n].kind, plan.places[n].index) for n in call.reads}
-        writes = {(plan.places[n].kind, plan.places[n].index) for n in call.writes if n not in call.private}
+    walk = _Walk(plan, sizes)
+    walk.calls(plan.calls)
+    return walk.flags
+
+
+class _Walk:
+    """Follows the calls, and notes what was used since the last barrier."""
+
+    def __init__(self, plan: MemoryPlan, sizes: Mapping[str, int]) -> None:
+        self.plan, self.sizes = plan, sizes
+        self.flags = [0] * sum(1 for _ in kernel_calls(plan.calls))
+        self.number = 0  # of the next call
+        self.read: Uses = {True: set(), False: set()}  # memory, by shared or not
+        self.written: Uses = {True: set(), False: set()}
+        self.carried: dict[int, int] = {}  # what the places of carries stand for now
+
+    def calls(self, calls: Sequence[KernelCall | Loop]) -> None:
+        for call in calls:
+            if isinstance(call, Loop):
+                self.loop(call)
+            else:
+                self.kernel(call)
+
+    def kernel(self, call: KernelCall) -> None:
+        shared = evaluate(call.work, self.sizes) >= LEAST_WORK
+        reads = set(map(self.memory, call.reads))
+        writes = {self.memory(n) for n in call.writes if n not in call.private}
         others = (True, False) if shared else (True,)
-        waits = any(not (written[s].isdisjoint(reads | writes) and read[s].isdisjoint(writes)) for s in others)
+        waits = bool(self.flags[self.number] & Step.AFTER_BARRIER) or any(
+            not (self.written[s].isdisjoint(reads | writes) and self.read[s].isdisjoint(writes)) for s in others
+        )
         if waits:
-            for sets in (read, written):
+            for sets in (self.read, self.written):
                 sets.update({True: set(), False: set()})
-        read[shared] |= reads
-        written[shared] |= writes
-        flags.append(Step.SHARED * shared | Step.AFTER_BARRIER * waits)
-    return flags
+        self.read[shared] |= reads
+        self.written[shared] |= writes
+        self.flags[self.number] = Step.SHARED * shared | Step.AFTER_BARRIER * waits
+        self.number += 1
+
+    def memory(self, place: int) -> tuple[str, int]:
+        """What a place is, or is a part of."""
+        while (found := self.plan.places[place]).kind in ("piece", "carry"):
+            place = self.carried[place] if found.kind == "carry" else found.index
+        return found.kind, found.index
+
+    def loop(self, loop: Loop) -> None:
+        """Follow as many steps as there are, or some, until every barrier is found; all steps have the same ones."""
+        length = evaluate(loop.length, self.sizes)
+        self.turn(loop, length)
+        self.calls(loop.start)
+        # After two steps nothing new comes, for carries have two places; the number stays odd or even.
+        length = length if length < 4 else 4 + length % 2
+        first, before, known = self.number, (copied(self.read), copied(self.written)), None
+        while known != self.flags[first:]:
+            known = self.flags[first:]
+            self.read, self.written = map(copied, before)
+            for steps_left in range(length, 0, -1):
+                self.number = first
+                self.turn(loop, steps_left)
+                self.calls(loop.calls)
+        self.number = first + sum(1 for _ in kernel_calls(loop.calls))
+
+    def turn(self, loop: Loop, steps_left: int) -> None:
+        for carry in loop.carries:
+            self.carried[carry.old], self.carried[carry.new] = carry.turn(steps_left)
+
+
+def copied(uses: Uses) -> Uses:
+    """The same, to be changed apart."""
+    return {shared: set(places) for shared, places in uses.items()}

@@ -36,3 +36,12 @@ def dependents(nodes: Iterable[Node], roots: Iterable[Value]) -> set[Value]:
         if not reached.isdisjoint(node.inputs):
             reached.update(node.outputs)
     return reached
+
+
+def smooth_dependents(nodes: Iterable[Node], roots: Iterable[Value]) -> set[Value]:
+    """The floats among `roots`, and the floats that `nodes` (in an order that runs) make from them through floats."""
+    reached = {value for value in roots if value.dtype.is_float}
+    for node in nodes:
+        if not reached.isdisjoint(node.inputs):
+            reached.update(value for value in node.outputs if value.dtype.is_float)
+    return reached

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from kgraph.compiler.analysis.uses import needed
+from kgraph.compiler.analysis.uses import needed, smooth_dependents
+from kgraph.compiler.nested import also_in_bodies
 from kgraph.compiler.rewrite import Rewriter
+from kgraph.compiler.scan_gradient import scan_cotangents
 from kgraph.errors import GraphError, InternalError
 from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.location import Location
-from kgraph.ir.opdef import NoGrad, emitting
+from kgraph.ir.opdef import Expanded, NoGrad, emitting
 
 Cotangents = dict[Value, Value]
 
 
+@also_in_bodies
 def autodiff(graph: Graph) -> Graph:
     """Expand ``gradient(y, *xs)`` by reverse accumulation over what lies between the xs and y.
 
@@ -46,35 +49,33 @@ def autodiff(graph: Graph) -> Graph:
 
 def _gradients(rewriter: Rewriter, y: Value, xs: Sequence[Value]) -> list[Value]:
     """Gradients of `y` with respect to each of `xs`."""
+    cotangents = _accumulate(rewriter, {y: rewriter.constant(1.0, y.dtype)}, xs)
+    return [cotangents[x] if x in cotangents else rewriter.splat(0.0, x.type) for x in xs]
+
+
+def _accumulate(rewriter: Rewriter, seeds: Mapping[Value, Value], xs: Collection[Value]) -> Cotangents:
+    """From the cotangents `seeds` of some values, those of all values between the `xs` and them."""
     here = rewriter.loc
-    path, active = _path(rewriter.nodes, y, xs)
-    cotangents: Cotangents = {y: rewriter.constant(1.0, y.dtype)}
+    active = smooth_dependents(rewriter.nodes, xs)
+    path = [node for node in needed(rewriter.nodes, seeds) if not active.isdisjoint(node.outputs)]
+    cotangents: Cotangents = dict(seeds)
     for node in reversed(path):
         rewriter.loc = _gradient_location(node.loc)
-        for operand, cotangent in zip(node.inputs, _operand_cotangents(node, cotangents), strict=True):
+        for operand, cotangent in zip(
+            node.inputs, _operand_cotangents(rewriter, node, cotangents, active), strict=True
+        ):
             if cotangent is None or operand not in active:
                 continue
             _check(node, operand, cotangent)
             known = cotangents.get(operand)
             cotangents[operand] = cotangent if known is None else rewriter.emit("add", known, cotangent)
     rewriter.loc = here
-    return [cotangents[x] if x in cotangents else rewriter.splat(0.0, x.type) for x in xs]
+    return cotangents
 
 
-def _path(nodes: Sequence[Node], y: Value, xs: Sequence[Value]) -> tuple[list[Node], set[Value]]:
-    """The nodes through which the `xs` reach `y`, in order, and all values that depend on the `xs` smoothly."""
-    active = {x for x in xs if x.dtype.is_float}
-    reached: list[Node] = []
-    for node in nodes:
-        if not active.isdisjoint(node.inputs):
-            results = [value for value in node.outputs if value.dtype.is_float]
-            if results:
-                active.update(results)
-                reached.append(node)
-    return [node for node in needed(reached, [y]) if not active.isdisjoint(node.outputs)], active
-
-
-def _operand_cotangents(node: Node, cotangents: Cotangents) -> Sequence[Value | None]:
+def _operand_cotangents(
+    rewriter: Rewriter, node: Node, cotangents: Cotangents, active: Collection[Value]
+) -> Sequence[Value | None]:
     """What the op's gradient rule says, an entry per operand."""
     dy = tuple(cotangents.get(value) for value in node.outputs)
     if all(d is None for d in dy):
@@ -82,6 +83,8 @@ def _operand_cotangents(node: Node, cotangents: Cotangents) -> Sequence[Value | 
     if isinstance(node.op.grad, NoGrad):
         place = f" in layer {node.loc.layer}" if node.loc.layer else ""
         raise GraphError(f"gradient of {node.op.name}{place}: {node.op.grad.why}")
+    if isinstance(node.op.grad, Expanded):
+        return scan_cotangents(rewriter, node, dy, active, _accumulate)
     if len(node.outputs) == 1:
         found = node.op.grad(dy[0], node.output, *node.inputs, **node.attrs)
     else:

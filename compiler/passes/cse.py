@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping
 
 import numpy as np
 
+from kgraph.compiler.nested import also_in_bodies
 from kgraph.ir.graph import Graph, Node, Value, rebuild
 from kgraph.ir.opdef import Attr, Trait
 
@@ -13,6 +14,7 @@ from kgraph.ir.opdef import Attr, Trait
 HASHED_BYTES = 1 << 16
 
 
+@also_in_bodies
 def cse(graph: Graph) -> Graph:
     """Replace a node by an earlier one with the same op, operands and attributes; all ops are pure.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from kgraph.compiler.nested import also_in_bodies
 from kgraph.ir.graph import Graph, Value, rebuild
 
 
+@also_in_bodies
 def erase_stop_gradient(graph: Graph) -> Graph:
     """Replace stop_gradient(x) by x; must run after autodiff.
 

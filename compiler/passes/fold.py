@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kgraph.compiler.nested import also_in_bodies
 from kgraph.compiler.rewrite import Rewriter
 from kgraph.errors import InternalError
 from kgraph.ir.dims import DimExpr
@@ -20,6 +21,7 @@ LARGEST_BYTES = 1 << 16
 Constants = dict[Value, npt.NDArray[Any]]
 
 
+@also_in_bodies
 def fold(graph: Graph) -> Graph:
     """Compute nodes whose operands are all constants with the op's reference.
 
@@ -61,7 +63,8 @@ def _fits(type: TensorType, room: int) -> bool:
 
 
 def _symbolic(attr: Attr) -> bool:
-    return any(map(_symbolic, attr)) if isinstance(attr, tuple) else isinstance(attr, DimExpr)
+    """Whether an attribute is not plain data: it holds a size known at run time, or a graph."""
+    return any(map(_symbolic, attr)) if isinstance(attr, tuple) else isinstance(attr, DimExpr | Graph)
 
 
 def _compute(node: Node, constants: Constants) -> list[npt.NDArray[Any]]:

@@ -16,8 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kgraph.compiler.analysis.uses import users
+from kgraph.compiler.nested import also_in_bodies
 from kgraph.ir.graph import Graph, Node, Value
-from kgraph.ir.opdef import Alias, Loops, Pointwise, Scalar
+from kgraph.ir.opdef import Alias, Loops, Nested, Pointwise, Scalar
 from kgraph.primitives.structural import fusion
 
 # Copying these into a reader costs no arithmetic (their elements are index patterns or single loads), or less than
@@ -28,6 +29,7 @@ _COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 MAX_NODES = 48  # of one group: bounds the live values of a loop body, and the time LLVM takes
 
 
+@also_in_bodies
 def fuse(graph: Graph) -> Graph:
     """Replace groups of nodes by `fusion` nodes whose `body` is the group's graph.
 
@@ -95,7 +97,7 @@ class _Grouping:
                 return True
             for reader in self.readers.get(value, ()):
                 lower = reader.op.lower
-                if isinstance(lower, Alias):
+                if isinstance(lower, Alias | Nested):
                     return True
                 if isinstance(lower, Loops) and any(reader.inputs[n] is value for n in lower.in_memory):
                     return True

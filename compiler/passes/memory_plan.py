@@ -8,20 +8,21 @@ same time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kgraph.compiler.analysis.kernels import expressions, statements
 from kgraph.compiler.analysis.partition import work
-from kgraph.compiler.lower import LoweredCall
-from kgraph.ir.artifact import KernelCall, MemoryPlan, Place, PlaceKind, Slot
+from kgraph.compiler.lower import Lowered, LoweredCall, LoweredLoop, constants, copied
+from kgraph.compiler.nested import with_bodies
+from kgraph.ir.artifact import Carry, KernelCall, Loop, MemoryPlan, Place, PlaceKind, Slot
 from kgraph.ir.dims import Dim, evaluate, symbols_of
 from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.loops import Contract, For, Kernel, Let, Store
 from kgraph.ir.opdef import Alias, Scalar
 from kgraph.ir.scalar import Buffer, Load
 from kgraph.ir.types import TensorType
-from kgraph.primitives.logic import copy
+from kgraph.primitives.control_flow import roles
 
 # Symbolic sizes are taken to be this when buffers are ordered by size; any number gives a valid plan.
 TYPICAL_SIZE = 64
@@ -38,7 +39,11 @@ def roots(graph: Graph) -> dict[Value, Value]:
 
 def copy_outputs(graph: Graph, states: int) -> Graph:
     """Give every output memory of its own: add a `copy` node where two outputs would share, or where an output is
-    an input, a constant, or a new state that is made before the old one is read for the last time."""
+    an input, a constant, or a new state that is made before the old one is read for the last time.
+
+    So it is in the bodies of loops, where results of each step and new carries are outputs.
+    """
+    graph = with_bodies(graph, lambda body: copy_outputs(body, 0))
     root = roots(graph)
     constant = {n.output for n in graph.nodes if n.op.name == "constant"}
     made_at = {v: n for n, node in enumerate(graph.nodes) for v in node.outputs}
@@ -73,9 +78,8 @@ def copy_outputs(graph: Graph, states: int) -> Graph:
 
 def _copied(value: Value, nodes: list[Node]) -> Value:
     """The result of a new `copy` node, added to `nodes`."""
-    fresh = Value(value.type, value.name)
-    nodes.append(Node(copy, (value,), (fresh,)))
-    return fresh
+    nodes.append(copied(value))
+    return nodes[-1].output
 
 
 def _may_overwrite(graph: Graph, old: Value, made: int, read: int) -> bool:
@@ -97,7 +101,7 @@ def _may_overwrite(graph: Graph, old: Value, made: int, read: int) -> bool:
 
 @dataclass(eq=False)
 class _Block:
-    """Memory that needs a slot: from the call that writes it first to the call that reads it last."""
+    """Memory that needs a slot: from the time when it is written first to the time when it is read last."""
 
     type: TensorType
     first: int
@@ -113,20 +117,65 @@ class _Block:
         return not (self in other.shares and self.last == other.first)
 
 
-class _Planner:
-    def __init__(self, graph: Graph, calls: Sequence[LoweredCall], states: int) -> None:
-        self.graph, self.calls, self.states = graph, calls, states
+class _Times:
+    """When kernels run, and until when values are needed.
+
+    Kernels are numbered in the order of the program's text. A loop has a number at its begin and one at its end: what
+    comes from outside is needed until the end, for the next step reads it again; results are written from the begin on.
+    """
+
+    def __init__(self, graph: Graph, calls: Lowered) -> None:
         self.root = roots(graph)
+        self.span: dict[LoweredCall | LoweredLoop, tuple[int, int]] = {}
+        self.maker: dict[Value, LoweredCall | LoweredLoop] = {}
+        self.last: dict[Value, int] = {}
+        self._now = 0
+        self._walk(calls)
+
+    def _tick(self) -> int:
+        self._now += 1
+        return self._now
+
+    def _walk(self, calls: Lowered) -> None:
+        for call in calls:
+            begin = self._tick()
+            if isinstance(call, LoweredCall):
+                self.root.update((v, v) for v in call.outputs if v not in self.root)
+                self._read(call.inputs, begin)
+                end, outputs = begin, call.outputs
+            else:
+                self.root.update(self._roots_of_body(call))
+                self._walk((*call.start, *call.calls))
+                end, outputs = self._tick(), call.node.outputs
+                self._read(call.node.inputs, end)
+            self.span[call] = begin, end
+            self.maker.update(dict.fromkeys(outputs, call))
+
+    def _roots_of_body(self, loop: LoweredLoop) -> dict[Value, Value]:
+        """Constants of a loop are memory outside."""
+        inside, outside = (roles(values, loop.node.attrs).constants for values in (loop.body.inputs, loop.node.inputs))
+        outer = {a: self.root[b] for a, b in zip(inside, outside, strict=True)}
+        return {value: outer.get(root, root) for value, root in roots(loop.body).items()}
+
+    def _read(self, values: Sequence[Value], when: int) -> None:
+        for value in values:
+            self.last[self.root[value]] = max(when, self.last.get(self.root[value], 0))
+
+
+class _Planner:
+    def __init__(self, graph: Graph, calls: Lowered, states: int) -> None:
+        self.graph, self.calls, self.states = graph, calls, states
+        self.times = _Times(graph, calls)
+        self.root = self.times.root
         self.places: list[Place] = []
         self.place_of: dict[Value, int] = {}
         self.blocks: dict[Value, _Block] = {}
-        self.private: list[list[_Block]] = []  # of each call, in the order of its buffers
+        self.others: list[_Block] = []  # memory of no value: private memory, second places of carries
 
     def plan(self) -> MemoryPlan:
         self._fixed_places()
-        self._arena_blocks()
-        slots = self._assign_slots([*self.blocks.values(), *(b for blocks in self.private for b in blocks)])
-        calls = tuple(self._call(c, p) for c, p in zip(self.calls, self.private, strict=True))
+        calls = tuple(map(self._call, self.calls))
+        slots = self._assign_slots([*self.blocks.values(), *self.others])
         return MemoryPlan(tuple(self.places), slots, calls)
 
     def _add(self, name: str, type_: TensorType, kind: PlaceKind, index: int) -> int:
@@ -137,9 +186,8 @@ class _Planner:
         graph = self.graph
         for n, value in enumerate(graph.inputs):
             self.place_of[value] = self._add(value.name or f"in{n}", value.type, "input", n)
-        constants = [node.output for node in graph.nodes if node.op.name == "constant"]
-        for n, value in enumerate(constants):
-            self.place_of[value] = self._add(f"const{n}", value.type, "constant", n)
+        for n, node in enumerate(constants(graph, self.calls)):
+            self.place_of[node.output] = self._add(f"const{n}", node.output.type, "constant", n)
         results = len(graph.outputs) - self.states
         for n, value in enumerate(graph.outputs):
             source = self.root[value]
@@ -148,25 +196,81 @@ class _Planner:
             else:
                 self.place_of[source] = self.place_of[graph.inputs[len(graph.inputs) - self.states + n - results]]
 
-    def _arena_blocks(self) -> None:
-        last = {self.root[v]: n for n, call in enumerate(self.calls) for v in call.inputs}
-        for n, call in enumerate(self.calls):
-            for value, buffer in zip(call.outputs, call.kernel.buffers[len(call.inputs) :], strict=False):
-                if value in self.place_of:
-                    continue
-                place = self._add(f"t{len(self.blocks)}", value.type, "slot", -1)
-                block = _Block(value.type, n, last.get(value, n), place)
+    def _place(self, value: Value) -> int:
+        return self.place_of[self.root[value]]
+
+    # --- kernels --------------------------------------------------------------------------------------------------
+    def _call(self, call: LoweredCall | LoweredLoop) -> KernelCall | Loop:
+        return self._loop(call) if isinstance(call, LoweredLoop) else self._kernel(call)
+
+    def _kernel(self, call: LoweredCall) -> KernelCall:
+        for value, buffer in zip(call.outputs, call.kernel.buffers[len(call.inputs) :], strict=False):
+            block = self._result(call, value)
+            if block is not None:
                 block.shares = [self.blocks[self.root[v]] for v in call.inputs if self._in_place(call, v, buffer)]
-                self.blocks[value] = block
-                self.place_of[value] = block.place
-            scratch = [TensorType(b.dtype, b.shape) for b in call.kernel.buffers if b.role == "scratch"]
-            self.private.append([_Block(t, n, n, self._add(f"s{n}", t, "slot", -1)) for t in scratch])
+        when = self.times.span[call]
+        scratch = [TensorType(b.dtype, b.shape) for b in call.kernel.buffers if b.role == "scratch"]
+        private = tuple(self._other(f"s{when[0]}", type_, when) for type_ in scratch)
+        reads, writes = tuple(map(self._place, call.inputs)), tuple(map(self._place, call.outputs))
+        args, written = (*reads, *writes, *private), (*writes, *private)
+        return KernelCall(call.kernel.name, args, reads, written, private, work(call.kernel))
+
+    def _result(self, maker: LoweredCall | LoweredLoop, value: Value) -> _Block | None:
+        """Memory for what a kernel or a loop makes; None if it has a place."""
+        if value in self.place_of:
+            return None
+        begin, end = self.times.span[maker]
+        place = self._add(f"t{len(self.blocks)}", value.type, "slot", -1)
+        block = _Block(value.type, begin, max(end, self.times.last.get(value, end)), place)
+        self.blocks[value], self.place_of[value] = block, place
+        return block
+
+    def _other(self, name: str, type_: TensorType, when: tuple[int, int]) -> int:
+        place = self._add(name, type_, "slot", -1)
+        self.others.append(_Block(type_, *when, place))
+        return place
 
     def _in_place(self, call: LoweredCall, value: Value, out: Buffer) -> bool:
-        if self.root[value] not in self.blocks:
-            return False
-        source = call.kernel.buffers[call.inputs.index(value)]
-        return source.dtype.bits == out.dtype.bits and same_index(call.kernel, source, out)
+        return self.root[value] in self.blocks and _may_share(call, self.root, self.root[value], out)
+
+    # --- loops ----------------------------------------------------------------------------------------------------
+    def _loop(self, loop: LoweredLoop) -> Loop:
+        node, body = loop.node, loop.body
+        count = node.attrs["carries"]
+        for value in node.outputs:
+            self._result(loop, value)
+        inside = roles(body.inputs, node.attrs)
+        carries = [self._carry(loop, n, old) for n, old in enumerate(inside.carries)]
+        wholes = zip(inside.sequences, roles(node.inputs, node.attrs).sequences, strict=True)
+        stacks = zip(body.outputs[count:], node.outputs[count:], strict=True)
+        pieces = []
+        for piece, whole in (*wholes, *stacks):
+            place = self._add(f"p{len(self.places)}", piece.type, "piece", self._place(whole))
+            self.place_of[self.root[piece]] = place
+            pieces.append(place)
+        start = tuple(map(self._kernel, loop.start))
+        calls = tuple(map(self._call, loop.calls))
+        return Loop(node.attrs["length"], node.attrs["reverse"], start, calls, tuple(carries), tuple(pieces))
+
+    def _carry(self, loop: LoweredLoop, number: int, old: Value) -> Carry:
+        """Places of a carry, the input `old` of the body."""
+        new, last = self.root[loop.body.outputs[number]], self._place(loop.node.outputs[number])
+        other = last
+        if not self._updates(old, new):
+            other = self._other(f"c{len(self.places)}", old.type, self.times.span[loop])
+        before, after = (self._add(f"c{len(self.places)}", old.type, "carry", last) for _ in range(2))
+        self.place_of[old], self.place_of[new] = before, after
+        self.place_of[loop.start[number].outputs[0]] = before
+        return Carry(before, after, last, other)
+
+    def _updates(self, old: Value, new: Value) -> bool:
+        """Whether the new value of a carry may be written over the old one."""
+        maker, read = self.times.maker[new], self.times.last.get(old, 0)
+        begin, _ = self.times.span[maker]
+        if read != begin or not isinstance(maker, LoweredCall):
+            return read < begin
+        out = maker.kernel.buffers[len(maker.inputs) + maker.outputs.index(new)]
+        return _may_share(maker, self.root, old, out)
 
     def _assign_slots(self, blocks: list[_Block]) -> tuple[Slot, ...]:
         """Largest first, each into the first slot whose blocks it does not meet: greedy interval colouring."""
@@ -181,15 +285,14 @@ class _Planner:
             self.places[block.place] = Place(place.name, place.type, "slot", number)
         return tuple(Slot(tuple(dict.fromkeys(b.type.nbytes for b in slot))) for slot in slots)
 
-    def _call(self, call: LoweredCall, scratch: list[_Block]) -> KernelCall:
-        reads = tuple(self.place_of[self.root[v]] for v in call.inputs)
-        writes = tuple(self.place_of[self.root[v]] for v in call.outputs)
-        private = tuple(block.place for block in scratch)
-        args, written = (*reads, *writes, *private), (*writes, *private)
-        return KernelCall(call.kernel.name, args, reads, written, private, work(call.kernel))
+
+def _may_share(call: LoweredCall, root: Mapping[Value, Value], source: Value, out: Buffer) -> bool:
+    """Whether a kernel may write buffer `out` over the memory of a value that it reads."""
+    read = [b for v, b in zip(call.inputs, call.kernel.buffers, strict=False) if root[v] is source]
+    return all(b.dtype.bits == out.dtype.bits and same_index(call.kernel, b, out) for b in read)
 
 
-def memory_plan(graph: Graph, calls: Sequence[LoweredCall], states: int) -> MemoryPlan:
+def memory_plan(graph: Graph, calls: Lowered, states: int) -> MemoryPlan:
     """Places of all buffers of the lowered `graph`, whose last `states` inputs are updated in place.
 
     Every output must have memory of its own: see `copy_outputs`.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from kgraph.compiler.nested import also_in_bodies
 from kgraph.ir.graph import Graph, Node, Value
 
 
+@also_in_bodies
 def shape_inference(graph: Graph) -> Graph:
     """Infer the type of every node's results anew, where a rewrite made operand types sharper.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kgraph.compiler.nested import also_in_bodies
 from kgraph.compiler.rewrite import Law, Rewriter
 from kgraph.compiler.scalar_laws import SCALAR_LAWS, through_broadcast
 from kgraph.compiler.shape_laws import SHAPE_LAWS
@@ -20,6 +21,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
 LONGEST_CHAIN = 40
 
 
+@also_in_bodies
 def simplify(graph: Graph) -> Graph:
     """Apply the laws of `compiler/scalar_laws.py` and `compiler/shape_laws.py` until none applies.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from kgraph.ir.dims import Dim, evaluate
 from kgraph.ir.types import TensorType
 
-PlaceKind: TypeAlias = Literal["input", "output", "constant", "slot"]
+PlaceKind: TypeAlias = Literal["input", "output", "constant", "slot", "piece", "carry"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Place:
         name: unique in the plan.
         type: element type and shape.
         kind: "input" n, "output" n, "constant" n, or "slot" n of the arena; `index` is that n.
-            An input that is a state is updated in place.
+            An input that is a state is updated in place. Two kinds move with the steps of the loop that they are used
+            in (see `Loop`): "piece" of place n, and "carry" whose last value stands in place n.
     """
 
     name: str
@@ -63,12 +64,65 @@ class KernelCall:
 
 
 @dataclass(frozen=True)
+class Carry:
+    """Memory of a value that a loop carries from step to step.
+
+    Two places take turns, so that the one with the new value after the last step is `last`; they are the same place if
+    the new value may be written over the old one.
+
+    Attributes:
+        old, new: places of kind "carry": in each step the value before it, and after it.
+        last, other: the places that they stand for in turn.
+    """
+
+    old: int
+    new: int
+    last: int
+    other: int
+
+    def turn(self, steps_left: int) -> tuple[int, int]:
+        """The places that `old` and `new` stand for when so many steps are left, this one included."""
+        return (self.other, self.last) if steps_left % 2 else (self.last, self.other)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Kernels that run once for each step.
+
+    Attributes:
+        length: number of steps.
+        reverse: the last step comes first.
+        start: calls before the first step: they write the first values to the `old` places of the carries.
+        calls: what each step runs.
+        carries: memory of values that go from step to step.
+        pieces: places of kind "piece": step n uses number n of the equal pieces of the place that it is a piece of.
+    """
+
+    length: Dim
+    reverse: bool
+    start: tuple[KernelCall, ...]
+    calls: tuple[KernelCall | Loop, ...]
+    carries: tuple[Carry, ...]
+    pieces: tuple[int, ...]
+
+
+def kernel_calls(calls: Iterable[KernelCall | Loop]) -> Iterator[KernelCall]:
+    """All calls, also those in loops, in the order of the program's text."""
+    for call in calls:
+        if isinstance(call, Loop):
+            yield from call.start
+            yield from kernel_calls(call.calls)
+        else:
+            yield call
+
+
+@dataclass(frozen=True)
 class MemoryPlan:
     """Every buffer of a program, and the slots of the arena; sizes are polynomials, so one plan serves all shapes."""
 
     places: tuple[Place, ...]
     slots: tuple[Slot, ...]
-    calls: tuple[KernelCall, ...]
+    calls: tuple[KernelCall | Loop, ...]
 
     ALIGNMENT = 64  # a cache line: no two buffers share one, and aligned vector loads never fault
 
@@ -84,7 +138,7 @@ class MemoryPlan:
         """Where each private place starts in a thread's private memory, and bytes of that: kernels run one after
         another, so it is as much as the most demanding one needs."""
         offsets, most = {}, 0
-        for call in self.calls:
+        for call in kernel_calls(self.calls):
             end = 0
             for n in call.private:
                 offsets[n] = end
@@ -96,10 +150,10 @@ class MemoryPlan:
 class Step:
     """Layout of the argument of an artifact's `step` entry point: an array of 64-bit fields.
 
-    TABLE and SIZES are those of the entry point. FLAGS holds a number for each call of the plan: bit 0 says that all
-    threads share it, bit 1 that they wait for each other before it. Thread n of several has PRIVATE_BYTES of private
-    memory for kernels from PRIVATE + n * PRIVATE_BYTES on; OFFSETS holds for each entry of the table where it starts
-    there, if it is a private place.
+    TABLE and SIZES are those of the entry point. FLAGS holds a number for each call of the plan (`kernel_calls`): bit 0
+    says that all threads share it, bit 1 that they wait for each other before it. Thread n of several has
+    PRIVATE_BYTES of private memory for kernels from PRIVATE + n * PRIVATE_BYTES on; OFFSETS holds for each entry of the
+    table where it starts there, if it is a private place.
     """
 
     TABLE, SIZES, FLAGS, PRIVATE, PRIVATE_BYTES, OFFSETS, FIELDS = range(7)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kgraph.ir.artifact import Artifact, KernelCall, MemoryPlan, ObjectFile, Place, Slot
+from kgraph.ir.artifact import Artifact, Carry, KernelCall, Loop, MemoryPlan, ObjectFile, Place, Slot
 from kgraph.ir.dims import Dim, DimExpr, FloorDiv
 from kgraph.ir.dtypes import BY_NAME
 from kgraph.ir.types import TensorType
@@ -44,7 +44,7 @@ def to_bytes(artifact: Artifact) -> bytes:
         "constants": [[array.dtype.str, array.shape] for array in artifact.constants],
         "places": [[p.name, number(p.type), p.kind, p.index] for p in plan.places],
         "slots": [[_dim(n) for n in slot.nbytes] for slot in plan.slots],
-        "calls": [[c.kernel, c.args, c.reads, c.writes, c.private, _dim(c.work)] for c in plan.calls],
+        "calls": [_call(call) for call in plan.calls],
         "symbols": [artifact.entry, artifact.step, artifact.batches],
         "objects": [file.key for file in artifact.objects],
         "target": artifact.target,
@@ -95,10 +95,39 @@ def _plan(head: Json, types: list[TensorType]) -> MemoryPlan:
     return MemoryPlan(
         tuple(Place(name, types[n], kind, index) for name, n, kind, index in head["places"]),
         tuple(Slot(tuple(map(_from_dim, nbytes))) for nbytes in head["slots"]),
-        tuple(
-            KernelCall(kernel, tuple(args), tuple(reads), tuple(writes), tuple(private), _from_dim(work))
-            for kernel, args, reads, writes, private, work in head["calls"]
-        ),
+        tuple(map(_from_call, head["calls"])),
+    )
+
+
+def _call(call: KernelCall | Loop) -> Json:
+    """A kernel call as a list, a loop as a dict."""
+    if isinstance(call, KernelCall):
+        return [call.kernel, call.args, call.reads, call.writes, call.private, _dim(call.work)]
+    return {
+        "length": _dim(call.length),
+        "reverse": call.reverse,
+        "start": [_call(first) for first in call.start],
+        "calls": [_call(inner) for inner in call.calls],
+        "carries": [[carry.old, carry.new, carry.last, carry.other] for carry in call.carries],
+        "pieces": call.pieces,
+    }
+
+
+def _from_kernel_call(data: Json) -> KernelCall:
+    kernel, args, reads, writes, private, work = data
+    return KernelCall(kernel, tuple(args), tuple(reads), tuple(writes), tuple(private), _from_dim(work))
+
+
+def _from_call(data: Json) -> KernelCall | Loop:
+    if isinstance(data, list):
+        return _from_kernel_call(data)
+    return Loop(
+        length=_from_dim(data["length"]),
+        reverse=data["reverse"],
+        start=tuple(map(_from_kernel_call, data["start"])),
+        calls=tuple(map(_from_call, data["calls"])),
+        carries=tuple(Carry(*places) for places in data["carries"]),
+        pieces=tuple(data["pieces"]),
     )
 
 

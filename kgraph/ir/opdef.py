@@ -147,12 +147,17 @@ class Alias:
 
 @dataclass(frozen=True)
 class Expanded:
-    """The op is replaced by the pass of that name before lowering."""
+    """A pass of that name replaces the op before lowering, or makes its gradient."""
 
     by: str
 
 
-Lowering: TypeAlias = "Scalar | Pointwise | Loops | Alias | Expanded"
+@dataclass(frozen=True)
+class Nested:
+    """The op runs the graphs among its attributes: their nodes become kernels, called by the program's step."""
+
+
+Lowering: TypeAlias = "Scalar | Pointwise | Loops | Alias | Expanded | Nested"
 
 
 @dataclass(frozen=True)
@@ -183,10 +188,11 @@ class OpDef:
     Attributes:
         name: as in IR text.
         doc: what it computes; the docstring of the reference.
-        reference: NumPy meaning, `reference(*arrays, **attrs)`; symbolic sizes in attrs arrive as integers.
+        reference: NumPy meaning, `reference(*arrays, **attrs)`; symbolic sizes in attrs arrive as integers, graphs as
+            functions of arrays that give lists of arrays.
         infer: `infer(types, attrs)` gives the result type, or a tuple of them; raises ShapeError or DTypeError.
         grad: `grad(dy, y, *inputs, **attrs)` gives a cotangent (or None) per input; with several results, `dy` and
-            `y` are tuples and entries of `dy` may be None.
+            `y` are tuples and entries of `dy` may be None. `Expanded` where it takes a transformation of graphs.
         lower: how it becomes loops.
         samples: `samples(rng)` gives valid calls, for the tests every op gets.
         errors: wrong calls and the words they must raise.
@@ -198,7 +204,7 @@ class OpDef:
     doc: str
     reference: Callable[..., Any]
     infer: InferRule
-    grad: GradRule | NoGrad
+    grad: GradRule | NoGrad | Expanded
     lower: Lowering
     samples: Callable[[np.random.Generator], Iterable[Sample]]
     errors: tuple[BadCall, ...] = ()
@@ -221,7 +227,7 @@ class OpDef:
 def primitive(
     *,
     infer: InferRule,
-    grad: GradRule | NoGrad,
+    grad: GradRule | NoGrad | Expanded,
     lower: Lowering,
     samples: Callable[[np.random.Generator], Iterable[Sample]],
     errors: Sequence[BadCall] = (),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError
+from kgraph.ir.artifact import kernel_calls
 from kgraph.ir.dims import evaluate
 from kgraph.ir.graph import Graph, Node
-from kgraph.ir.opdef import Alias
 from kgraph.ir.types import TensorType
 from kgraph.variable import Variable
 
@@ -144,11 +144,10 @@ def _program_memory(name: str, program: CompiledProgram, sizes: Mapping[str, int
 
 
 def _largest(program: CompiledProgram, sizes: Mapping[str, int]) -> list[BufferMemory]:
-    plan, fused = program.artifact.plan, program.native.fused
-    computing = [n for n in fused.nodes if n.op.name != "constant" and not isinstance(n.op.lower, Alias)]
+    plan = program.artifact.plan
     found = []
-    for call, node in zip(plan.calls, computing, strict=True):
-        layers = _layers(node)
+    for call, node in zip(kernel_calls(plan.calls), program.native.nodes, strict=True):
+        layers = _layers(node, len(call.writes) - len(call.private))
         for number, layer in zip(call.writes, [*layers, *layers[:1] * len(call.private)], strict=True):
             place = plan.places[number]
             if place.kind == "slot":
@@ -160,11 +159,11 @@ def _largest(program: CompiledProgram, sizes: Mapping[str, int]) -> list[BufferM
     return [buffer for buffer in found if buffer not in private[1:]][:LARGEST]
 
 
-def _layers(node: Node) -> list[str]:
-    """The layer that each result of a kernel comes from."""
+def _layers(node: Node, results: int) -> list[str]:
+    """The layer that each of the stored results of a kernel comes from."""
     body = node.attrs["body"] if node.op.name == "fusion" else None
     if not isinstance(body, Graph):
-        return [node.loc.layer for _ in node.outputs]
+        return [node.loc.layer] * results
     made_by = body.producers()
     return [made_by[value].loc.layer for value in body.outputs]
 

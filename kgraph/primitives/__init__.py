@@ -9,6 +9,7 @@ from kgraph.errors import InternalError
 from kgraph.ir.opdef import OpDef
 from kgraph.primitives import (
     contractions,
+    control_flow,
     convolution,
     elementwise,
     generators,
@@ -62,6 +63,7 @@ REGISTRY: Mapping[str, OpDef] = table(
         *row_normalization.OPS,
         *lstm.OPS,
         *gru.OPS,
+        *control_flow.OPS,
         *structural.OPS,
     )
 )

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from kgraph.ir.artifact import Artifact, KernelCall, MemoryPlan, ObjectFile, Place, Slot
+from kgraph.ir.artifact import Artifact, Carry, KernelCall, Loop, MemoryPlan, ObjectFile, Place, Slot
 from kgraph.ir.artifact_bytes import from_bytes, to_bytes
 from kgraph.ir.dims import DimExpr, FloorDiv, symbol
 from kgraph.ir.dtypes import ALL, f32, i32
@@ -18,8 +18,13 @@ HALF = (BATCH * 3 + TIME + 1) // 2
 PLAN = MemoryPlan(
     (Place("x", ROW, "input", 0), Place("s0", TensorType(i32, (HALF, TIME * BATCH - 4)), "slot", 1)),
     (Slot((BATCH * 12, 64)), Slot((HALF * TIME * 4,))),
-    (KernelCall("k0", (0, 1), (0,), (1,)), KernelCall("k1", (1, 0, 1), (1,), (0, 1), (1,), BATCH * 7)),
-)
+    (
+        KernelCall("k0", (0, 1), (0,), (1,)),
+        Loop(TIME, True, (KernelCall("k2", (0,), (), (0,)),), (
+            KernelCall("k1", (1, 0, 1), (1,), (0, 1), (1,), BATCH * 7), Loop(3, False, (), (), (), ()),
+        ), (Carry(4, 5, 6, 7),), (8, 9)),
+    ),
+)  # fmt: skip
 CONSTANTS = (
     *(np.arange(5).astype(t.to_numpy()) for t in ALL),
     np.array([[np.nan, -0.0], [np.inf, 1e-45]], np.float32),

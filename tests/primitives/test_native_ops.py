@@ -26,6 +26,7 @@ from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.opdef import OpDef, Sample
 from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY
+from kgraph.runtime.interpreter import concrete
 
 THREADS = 3
 SPECIALS = ("nan", "inf", "-inf", "-0", "0", "subnormal")
@@ -124,7 +125,7 @@ class Program:
 
 def references(op, args, attrs):
     with np.errstate(all="ignore"):
-        out = op.reference(*map(flushed, args), **attrs)
+        out = op.reference(*map(flushed, args), **concrete(attrs, {}))
     return [np.asarray(r) for r in (out if isinstance(out, tuple) else (out,))]
 
 

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kgraph.ir.artifact import Artifact, MemoryPlan, Step
+from kgraph.ir.artifact import Artifact, MemoryPlan, Step, kernel_calls
 from kgraph.ir.dims import evaluate
 from kgraph.runtime.loader import LoadedCode, load
 from kgraph.runtime.sizes import bind_sizes
@@ -112,6 +112,9 @@ def run_guarded(
             if place.kind == "slot":
                 table.append(slots[place.index].ctypes.data)
                 continue
+            if place.kind in ("piece", "carry"):
+                table.append(0)  # loops move these pointers themselves
+                continue
             dtype, shape = place.type.dtype.to_numpy(), [evaluate(d, by_name) for d in place.type.shape]
             raw = memory.buffer(f"{place.kind} {place.index}", evaluate(place.type.nbytes, by_name), dtype.itemsize)
             array = raw.view(dtype).reshape(shape)
@@ -142,7 +145,7 @@ def _run_in_team(
 ) -> None:
     by_name = dict(zip(artifact.size_names, sizes, strict=True))
     offsets, private = artifact.plan.private_layout(by_name)
-    shared = [bool(evaluate(call.work, by_name)) for call in artifact.plan.calls]
+    shared = [bool(evaluate(call.work, by_name)) for call in kernel_calls(artifact.plan.calls)]
     fields = {
         Step.TABLE: _fields(table),
         Step.SIZES: _fields(sizes),

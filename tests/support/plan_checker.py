@@ -10,9 +10,12 @@ import itertools
 
 import numpy as np
 
+from kgraph.compiler.lower import LoweredCall, LoweredLoop, constants
+from kgraph.ir.artifact import Loop
 from kgraph.ir.dims import evaluate
 from kgraph.ir.loops import Contract, For
 from kgraph.ir.opdef import Alias
+from kgraph.primitives.control_flow import roles
 from kgraph.runtime.loop_interpreter import run_kernel
 
 GARBAGE = -1  # owner of bytes that hold nothing
@@ -33,8 +36,11 @@ class _Checker:
         self.faults = []
         self.offsets, self.total = plan.layout(sizes)
         self.value_of = _memory_of_values(graph)
-        self.numbers = {}
+        self.own = {}  # values that each step of a loop makes anew
+        self.enter_loops(calls)
+        self.numbers, self.fresh = {}, itertools.count()
         self.memory = {}
+        self.moving = {}  # what pieces and carries stand for in this step
         self.arguments = len(graph.inputs) - states
 
     def nbytes(self, place):
@@ -42,12 +48,21 @@ class _Checker:
 
     def number(self, value):
         """A number for the value whose memory this value is."""
-        return self.numbers.setdefault(self.value_of[value], len(self.numbers))
+        root = self.value_of[value]
+        if root not in self.numbers:
+            self.numbers[root] = next(self.fresh)
+        return self.numbers[root]
 
     def span(self, number):
         """Owners of the bytes of a place, as a view; and where it begins, to compare places."""
         place = self.plan.places[number]
         length = self.nbytes(place)
+        if place.kind == "carry":
+            return self.span(self.moving[number])
+        if place.kind == "piece":
+            owners, (region, start, _) = self.span(place.index)
+            at = self.moving[number] * length
+            return owners[at : at + length], (region, start + at, start + at + length)
         if place.kind == "slot":
             at = self.offsets[place.index]
             owners = self.memory.setdefault("arena", np.full(self.total, GARBAGE))
@@ -86,14 +101,54 @@ class _Checker:
             if place.kind == "input":
                 self.span(n)[0][...] = self.number(self.graph.inputs[place.index])
             elif place.kind == "constant":
-                made = [node.output for node in self.graph.nodes if node.op.name == "constant"]
+                made = [node.output for node in constants(self.graph, self.calls)]
                 self.span(n)[0][...] = self.number(made[place.index])
-        if len(self.plan.calls) != len(self.calls):
-            self.faults.append("the number of calls differs from that of the kernels")
-        by_name = {call.kernel.name: call for call in self.calls}
-        for planned in self.plan.calls:
-            self.call(by_name[planned.kernel], planned)
+        self.follow(self.calls, self.plan.calls)
         self.results()
+
+    def follow(self, calls, planned_calls):
+        """The calls of the program, or of one step of a loop."""
+        if len(planned_calls) != len(calls):
+            self.faults.append("the number of calls differs from that of the kernels")
+        by_name = {call.kernel.name: call for call in calls if isinstance(call, LoweredCall)}
+        loops = iter([call for call in calls if isinstance(call, LoweredLoop)])
+        for planned in planned_calls:
+            if isinstance(planned, Loop):
+                self.loop(next(loops), planned)
+            else:
+                self.call(by_name[planned.kernel], planned)
+
+    def enter_loops(self, calls):
+        """Note whose memory the values in loops are: pieces, stacked results and constants are the values outside."""
+        for loop in calls:
+            if isinstance(loop, LoweredLoop):
+                inside, outside = (roles(values, loop.node.attrs) for values in (loop.body.inputs, loop.node.inputs))
+                count = len(inside.carries)
+                memory = _memory_of_values(loop.body)
+                stacks = zip((memory[v] for v in loop.body.outputs[count:]), loop.node.outputs[count:], strict=True)
+                pairs = zip(inside.sequences + inside.constants, outside.sequences + outside.constants, strict=True)
+                outer = {value: self.value_of[whole] for value, whole in (*pairs, *stacks)}
+                self.value_of.update({value: outer.get(root, root) for value, root in memory.items()})
+                self.value_of.update((c.outputs[0], old) for c, old in zip(loop.start, inside.carries, strict=True))
+                made = [v for node in loop.body.nodes if node.op.name != "constant" for v in node.outputs]
+                self.own[loop] = {self.value_of[v] for v in made} - set(outer.values())
+                self.enter_loops(loop.calls)
+
+    def loop(self, loop, planned):
+        """All steps of a loop; each makes new values."""
+        olds, length = roles(loop.body.inputs, loop.node.attrs).carries, evaluate(planned.length, self.sizes)
+        self.moving.update({c.old: c.turn(length)[0] for c in planned.carries})
+        self.follow(loop.start, planned.start)
+        for done in range(length):
+            for value in self.own[loop]:
+                self.numbers.pop(value, None)
+            for carry in planned.carries:
+                self.moving[carry.old], self.moving[carry.new] = carry.turn(length - done)
+            self.moving.update(dict.fromkeys(planned.pieces, length - 1 - done if planned.reverse else done))
+            self.follow(loop.calls, planned.calls)
+            self.numbers.update({old: self.number(new) for old, new in zip(olds, loop.body.outputs, strict=False)})
+        for old, result in zip(olds, loop.node.outputs, strict=False):
+            self.numbers[self.value_of[result]] = self.number(old)
 
     def call(self, call, planned):
         """One kernel: what it reads must be there, what it writes may be written."""

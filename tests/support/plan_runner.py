@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from kgraph.compiler.lower import lower
+from kgraph.compiler.lower import constants, lower, lowered_kernels
 from kgraph.compiler.passes.fuse import fuse
 from kgraph.compiler.passes.memory_plan import copy_outputs, memory_plan
+from kgraph.ir.artifact import Loop
 from kgraph.ir.dims import evaluate
 from kgraph.ir.verify import verify, verify_kernel
 from kgraph.runtime.loop_interpreter import run_kernel
@@ -21,7 +22,7 @@ def run_planned(graph, inputs, states=0, loop_passes=()):
     fused = copy_outputs(fuse(graph), states)
     verify(fused)
     calls = lower(fused, lambda kind, dtype, sizes: 64)
-    for call in calls:
+    for call in lowered_kernels(calls):
         verify_kernel(call.kernel)
     plan = memory_plan(fused, calls, states)
     arguments = len(graph.inputs) - states
@@ -35,29 +36,51 @@ def run_planned(graph, inputs, states=0, loop_passes=()):
         np.zeros([evaluate(d, sizes) for d in v.type.shape], v.type.dtype.to_numpy())
         for v in fused.outputs[: len(fused.outputs) - states]
     ]
-    constants = [n.attrs["value"] for n in fused.nodes if n.op.name == "constant"]
+    tables = [node.attrs["value"] for node in constants(fused, calls)]
+
+    moving = {}  # what pieces and carries stand for in this step
 
     def memory(number):
         place = plan.places[number]
+        length = evaluate(place.type.nbytes, sizes) // place.type.dtype.itemsize
         match place.kind:
             case "slot":
-                length = evaluate(place.type.nbytes, sizes)
-                piece = arena[offsets[place.index] : offsets[place.index] + length]
+                piece = arena[offsets[place.index] :][: length * place.type.dtype.itemsize]
                 return piece.view(place.type.dtype.to_numpy())
+            case "piece":
+                return memory(place.index)[moving[number] * length :][:length]
+            case "carry":
+                return memory(moving[number])
             case "input" if place.index >= arguments:
                 return states_now[place.index - arguments].reshape(-1)
             case "input":
                 return np.ascontiguousarray(inputs[place.index]).reshape(-1)
             case "constant":
-                return np.ascontiguousarray(constants[place.index]).reshape(-1)
+                return np.ascontiguousarray(tables[place.index]).reshape(-1)
             case _:
                 return results[place.index].reshape(-1)
 
-    for call, planned in zip(calls, plan.calls, strict=True):
+    def run_call(call, planned):
         kernel = call.kernel
         for loop_pass in loop_passes:
             kernel = loop_pass(kernel)
         for n in planned.args[len(call.inputs) + len(call.outputs) :]:
             memory(n)[...] = 0xFF  # private memory holds anything
         run_kernel(kernel, [memory(n) for n in planned.args], sizes)
+
+    def run_calls(lowered, planned_calls):
+        for call, planned in zip(lowered, planned_calls, strict=True):
+            if not isinstance(planned, Loop):
+                run_call(call, planned)
+                continue
+            length = evaluate(planned.length, sizes)
+            moving.update({c.old: c.turn(length)[0] for c in planned.carries})
+            run_calls(call.start, planned.start)
+            for done in range(length):
+                for carry in planned.carries:
+                    moving[carry.old], moving[carry.new] = carry.turn(length - done)
+                moving.update(dict.fromkeys(planned.pieces, length - 1 - done if planned.reverse else done))
+                run_calls(call.calls, planned.calls)
+
+    run_calls(calls, plan.calls)
     return results + states_now
