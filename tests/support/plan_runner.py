@@ -24,63 +24,69 @@ def run_planned(graph, inputs, states=0, loop_passes=()):
     calls = lower(fused, lambda kind, dtype, sizes: 64)
     for call in lowered_kernels(calls):
         verify_kernel(call.kernel)
-    plan = memory_plan(fused, calls, states)
-    arguments = len(graph.inputs) - states
-    names = fused.size_names()
-    values = bind_sizes([v.type for v in graph.inputs], inputs, names)
-    sizes = dict(zip(names, values, strict=True))
-    offsets, total = plan.layout(sizes)
-    arena = np.full(total, 0xFF, np.uint8)
-    states_now = [np.array(x) for x in inputs[arguments:]]
-    results = [
-        np.zeros([evaluate(d, sizes) for d in v.type.shape], v.type.dtype.to_numpy())
-        for v in fused.outputs[: len(fused.outputs) - states]
-    ]
-    tables = [node.attrs["value"] for node in constants(fused, calls)]
+    runner = _Runner(fused, calls, memory_plan(fused, calls, states), inputs, states)
+    runner.run(calls, runner.plan.calls, loop_passes)
+    return runner.results + runner.states
 
-    moving = {}  # what pieces and carries stand for in this step
 
-    def memory(number):
-        place = plan.places[number]
-        length = evaluate(place.type.nbytes, sizes) // place.type.dtype.itemsize
+class _Runner:
+    """The memory of one run, and what pieces and carries stand for in the step that runs."""
+
+    def __init__(self, graph, calls, plan, inputs, states):
+        self.plan, self.inputs = plan, inputs
+        names = graph.size_names()
+        values = bind_sizes([v.type for v in graph.inputs], inputs, names)
+        self.sizes = dict(zip(names, values, strict=True))
+        self.offsets, total = plan.layout(self.sizes)
+        self.arena = np.full(total, 0xFF, np.uint8)
+        self.arguments = len(graph.inputs) - states
+        self.states = [np.array(x) for x in inputs[self.arguments :]]
+        results = graph.outputs[: len(graph.outputs) - states]
+        self.results = [np.zeros(v.type.concrete(self.sizes), v.type.dtype.to_numpy()) for v in results]
+        self.constants = [node.attrs["value"] for node in constants(graph, calls)]
+        self.moving = {}
+
+    def memory(self, number):
+        """The elements of a place."""
+        place = self.plan.places[number]
+        length = evaluate(place.type.size, self.sizes)
         match place.kind:
             case "slot":
-                piece = arena[offsets[place.index] :][: length * place.type.dtype.itemsize]
+                piece = self.arena[self.offsets[place.index] :][: length * place.type.dtype.itemsize]
                 return piece.view(place.type.dtype.to_numpy())
             case "piece":
-                return memory(place.index)[moving[number] * length :][:length]
+                return self.memory(place.index)[self.moving[number] * length :][:length]
             case "carry":
-                return memory(moving[number])
-            case "input" if place.index >= arguments:
-                return states_now[place.index - arguments].reshape(-1)
+                return self.memory(self.moving[number])
+            case "input" if place.index >= self.arguments:
+                return self.states[place.index - self.arguments].reshape(-1)
             case "input":
-                return np.ascontiguousarray(inputs[place.index]).reshape(-1)
+                return np.ascontiguousarray(self.inputs[place.index]).reshape(-1)
             case "constant":
-                return np.ascontiguousarray(tables[place.index]).reshape(-1)
+                return np.ascontiguousarray(self.constants[place.index]).reshape(-1)
             case _:
-                return results[place.index].reshape(-1)
+                return self.results[place.index].reshape(-1)
 
-    def run_call(call, planned):
-        kernel = call.kernel
-        for loop_pass in loop_passes:
-            kernel = loop_pass(kernel)
-        for n in planned.args[len(call.inputs) + len(call.outputs) :]:
-            memory(n)[...] = 0xFF  # private memory holds anything
-        run_kernel(kernel, [memory(n) for n in planned.args], sizes)
-
-    def run_calls(lowered, planned_calls):
-        for call, planned in zip(lowered, planned_calls, strict=True):
-            if not isinstance(planned, Loop):
-                run_call(call, planned)
+    def run(self, calls, planned_calls, loop_passes):
+        """Run calls and loops, one after another."""
+        for call, planned in zip(calls, planned_calls, strict=True):
+            if isinstance(planned, Loop):
+                self.loop(call, planned, loop_passes)
                 continue
-            length = evaluate(planned.length, sizes)
-            moving.update({c.old: c.turn(length)[0] for c in planned.carries})
-            run_calls(call.start, planned.start)
-            for done in range(length):
-                for carry in planned.carries:
-                    moving[carry.old], moving[carry.new] = carry.turn(length - done)
-                moving.update(dict.fromkeys(planned.pieces, length - 1 - done if planned.reverse else done))
-                run_calls(call.calls, planned.calls)
+            kernel = call.kernel
+            for loop_pass in loop_passes:
+                kernel = loop_pass(kernel)
+            for n in planned.args[len(call.inputs) + len(call.outputs) :]:
+                self.memory(n)[...] = 0xFF  # private memory holds anything
+            run_kernel(kernel, [self.memory(n) for n in planned.args], self.sizes)
 
-    run_calls(calls, plan.calls)
-    return results + states_now
+    def loop(self, loop, planned, loop_passes):
+        """Run all steps."""
+        length = evaluate(planned.length, self.sizes)
+        self.moving.update({carry.old: carry.turn(length)[0] for carry in planned.carries})
+        self.run(loop.start, planned.start, loop_passes)
+        for done in range(length):
+            for carry in planned.carries:
+                self.moving[carry.old], self.moving[carry.new] = carry.turn(length - done)
+            self.moving.update(dict.fromkeys(planned.pieces, length - 1 - done if planned.reverse else done))
+            self.run(loop.calls, planned.calls, loop_passes)
