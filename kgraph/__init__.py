@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import kgraph.models as models
     import kgraph.ops as ops
     import kgraph.optimizers as optimizers
+    import kgraph.random as random
     import kgraph.regularizers as regularizers
     import kgraph.utils as utils
     from kgraph.execution_mode import execution
@@ -48,6 +49,7 @@ __all__ = [
     "models",
     "ops",
     "optimizers",
+    "random",
     "regularizers",
     "utils",
     "vjp",

@@ -16,7 +16,7 @@ from kgraph.config import floatx
 from kgraph.engine import CompiledProgram
 from kgraph.errors import DTypeError, KgraphError, ShapeError
 from kgraph.ir.dims import Dim, DimExpr
-from kgraph.ir.dtypes import BY_NAME, dtype_of
+from kgraph.ir.dtypes import BY_NAME, dtype_of, u32
 from kgraph.ir.graph import Value
 from kgraph.ir.opdef import current_emitter, emitting, is_tracing
 from kgraph.ir.operators import Operators, lift
@@ -24,6 +24,7 @@ from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH, FunctionOperation, symbolic_tensors
 from kgraph.nesting import flatten, map_structure, pack
 from kgraph.primitives import composites
+from kgraph.random_seed import next_seed
 from kgraph.trace import Trace
 from kgraph.variable import Variable
 
@@ -259,6 +260,14 @@ def anywhere(function: Callable[..., Any]) -> Callable[..., Any]:
     return operation(*(name for name, given in parameters if given.default is given.empty))(function)
 
 
+class _CallTrace(Trace):
+    """The program of one call on arrays: its random numbers are drawn from the seeds of the process."""
+
+    def random_key(self) -> Value:
+        """A key that no other call gets."""
+        return self.constant([next_seed(), 0], u32)
+
+
 class _Operand:
     """Stands for a tensor argument among the arguments of a call: an array, a Python number or a value of a program."""
 
@@ -297,7 +306,7 @@ class _Operands:
         keep = numbers and not all(isinstance(operand.value, (bool, int, float)) for operand in self.found)
         if is_tracing():
             return function(self._filled(bound, functools.partial(self._traced, keep=keep)))
-        trace, arrays = Trace(self.name), []
+        trace, arrays = _CallTrace(self.name), []
         with emitting(trace):
 
             def argument(value: Any) -> Any:

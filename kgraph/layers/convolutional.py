@@ -12,7 +12,7 @@ from kgraph.ir.operators import cast
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import whole_number
 from kgraph.layers.spatial import SpatialLayer, one_of, per_axis
-from kgraph.primitives import composites
+from kgraph.primitives import composites, window_padding
 
 
 class _Convolution(SpatialLayer):
@@ -328,28 +328,12 @@ class ConvTranspose(_Convolution):
         emitter = current_emitter()
         x = cast(inputs, dtype_of(self.dtype))
         shape = emitter.type_of(x).shape
-        sizes, low, high = [], [], []
-        for axis, size in enumerate(shape[1:-1]):
-            reach = self.dilation_rate[axis] * (self.kernel_size[axis] - 1)
-            before, behind = self._grown(axis, reach)
-            sizes.append((size - 1) * self.strides[axis] + 1 + before + behind - reach)
-            low.append(reach - before)
-            rest = (size - 1) * self.strides[axis] + reach + 1 - sizes[-1] - low[-1]
-            high.append(max(rest, 0))
-        attrs = {"strides": self.strides, "low": tuple(low), "high": tuple(high), "dilation": self.dilation_rate}
+        sizes, (low, high) = window_padding.transposed(
+            shape[1:-1], self.padding, self.kernel_size, self.strides, self.dilation_rate, self.output_padding
+        )
+        attrs = {"strides": self.strides, "low": low, "high": high, "dilation": self.dilation_rate}
         target = (shape[0], *sizes, self.filters)
         return self.finished(emitter.emit("conv_input_grad", x, self.kernel, shape=target, groups=1, **attrs))
-
-    def _grown(self, axis: int, reach: int) -> tuple[int, int]:
-        """What Keras adds before and behind the input, whose elements are `strides` apart, along one axis."""
-        stride = self.strides[axis]
-        extra = None if self.output_padding is None else self.output_padding[axis]
-        if self.padding == "valid":
-            return reach, reach + (max(stride - reach - 1, 0) if extra is None else extra)
-        window = reach + 1
-        total = stride + window - 2 if extra is None else window + window % 2 - 2 + extra
-        before = min(total // 2 + total % 2, reach)
-        return before, total - before
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

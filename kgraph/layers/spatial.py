@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from kgraph.errors import ArgumentError, ShapeError
-from kgraph.ir.dims import Dim, Shape
+from kgraph.ir.dims import Shape
 from kgraph.ir.opdef import current_emitter
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import whole_number
 from kgraph.layers.base import Layer
-from kgraph.primitives import composites
+from kgraph.primitives import composites, window_padding
 
 FORMATS = ("channels_last", "channels_first")
 
@@ -97,20 +97,5 @@ class SpatialLayer(Layer):
     def amounts(
         self, shape: Shape, padding: str, window: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Padding before and behind the spatial axes of a channels-last shape, as TensorFlow divides it."""
-        if padding == "valid":
-            return (0,) * self.rank, (0,) * self.rank
-        low, high = [], []
-        for size, k, s, d in zip(shape[1:-1], window, strides, dilation, strict=True):
-            reach = d * (k - 1)
-            known = padding == "causal" or (s == 1 and not isinstance(size, int))
-            total = reach if known else self._same(size, reach, s)
-            low.append(total if padding == "causal" else total // 2)
-            high.append(0 if padding == "causal" else total - total // 2)
-        return tuple(low), tuple(high)
-
-    def _same(self, size: Dim, reach: int, stride: int) -> int:
-        if not isinstance(size, int):
-            raise ShapeError(f"{self.label}: padding='same' with strides > 1", expected="spatial axes of known size",
-                             received=str(size), fix="Give the input shape without None there")  # fmt: skip
-        return max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
+        """Padding before and behind the spatial axes of a channels-last shape."""
+        return window_padding.amounts(self.label, shape[1:-1], padding, window, strides, dilation)

@@ -11,6 +11,7 @@ from kgraph.primitives import (
     contractions,
     control_flow,
     convolution,
+    custom_gradient,
     elementwise,
     generators,
     gru,
@@ -64,6 +65,7 @@ REGISTRY: Mapping[str, OpDef] = table(
         *lstm.OPS,
         *gru.OPS,
         *control_flow.OPS,
+        *custom_gradient.OPS,
         *structural.OPS,
     )
 )
