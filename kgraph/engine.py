@@ -157,9 +157,17 @@ class CompiledProgram:
         Returns:
             The results, in the program's order.
         """
+        self.check(arguments)
         if (execution or settings().execution) == "interpreter":
             return self._interpret(arguments)
         return self.executable.run(arguments)
+
+    def check(self, arguments: Sequence[Array]) -> None:
+        """Raise an error if the arguments' numbers are not what the program demands; they may have more rows than a run
+        will take."""
+        for demand in self.program.demands:
+            array = arguments[demand.argument]
+            demand.test(interpret(demand.view, [array])[0] if demand.view.nodes else array)
 
     def _interpret(self, arguments: Sequence[Array]) -> list[Array]:
         variables = self.program.variables

@@ -129,6 +129,7 @@ def batch_loop(
         batch_size: rows of each batch; the last has the rest.
         execution: "native" or "interpreter"; None means the setting in force.
     """
+    program.check(arrays)
     way = execution or settings().execution
     if way == "native" and program.artifact.batches:
         return BatchLoop(NativeBatches(program.executable, arrays, batch_size))

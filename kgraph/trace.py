@@ -7,12 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from kgraph.errors import GraphError
-from kgraph.ir.graph import Graph, GraphBuilder, Value
-from kgraph.ir.opdef import current_emitter
+from kgraph.ir.graph import Graph, GraphBuilder, Node, Value
+from kgraph.ir.opdef import Array, current_emitter
 from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY
 from kgraph.primitives.composites import where
 from kgraph.variable import Variable
+
+# Ops whose results hold elements of their operand, maybe as another type, and nothing else.
+_MOVES = frozenset({"cast", "slice", "reshape", "transpose"})
+
+
+@dataclass(frozen=True, eq=False)
+class Demand:
+    """What a program demands of the numbers of an argument; looked at before a run, for all batches at once.
+
+    Attributes:
+        argument: its position.
+        view: graph from the argument to the tensor that is looked at, of ops that move elements.
+        test: raises an error for an array with wrong numbers.
+    """
+
+    argument: int
+    view: Graph
+    test: Callable[[Array], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +42,14 @@ class Program:
         variables: in the order of those inputs; unchanged ones come back as they went in.
         arguments: how each argument is called in error messages, such as "x" or "y['cls']".
         results: name of each result.
+        demands: what must be true of the arguments' numbers.
     """
 
     graph: Graph
     variables: tuple[Variable, ...]
     arguments: tuple[str, ...]
     results: tuple[str, ...]
+    demands: tuple[Demand, ...] = ()
 
 
 class Trace(GraphBuilder):
@@ -53,6 +73,7 @@ class Trace(GraphBuilder):
         self._inputs_of: dict[Variable, Value] = {}
         self._latest: dict[Variable, Value] = {}
         self._masks: dict[Value, Value] = {}
+        self._demands: list[tuple[Value, Callable[[Array], None]]] = []
         self.losses: list[tuple[Any, Value]] = []
 
     def argument(self, type: TensorType, name: str) -> Value:
@@ -106,6 +127,26 @@ class Trace(GraphBuilder):
             raise GraphError("add_loss", expected="a number of a float type", received=str(value.type))
         self.losses.append((owner, value))
 
+    def demand(self, value: Value, test: Callable[[Array], None]) -> None:
+        """Have `test` look at the numbers of a tensor before each run, and raise an error if they are wrong.
+
+        It does so where the tensor is an argument, or elements of one; what the program computes itself is not looked
+        at.
+        """
+        self._demands.append((value, test))
+
+    def _demand_of_argument(self, value: Value, test: Callable[[Array], None]) -> Demand | None:
+        makers = {made: node for node in self.nodes for made in node.outputs}
+        numbers = {argument: n for n, (_, argument) in enumerate(self._arguments)}
+        nodes, source = list[Node](), value
+        while source not in numbers:
+            node = makers.get(source)
+            if node is None or node.op.name not in _MOVES:
+                return None
+            nodes.insert(0, node)
+            source = node.inputs[0]
+        return Demand(numbers[source], Graph(f"{self.name}_view", (source,), tuple(nodes), (value,)), test)
+
     def random_key(self) -> Value:
         """A u32[2] key for one random op: differs between calls in a program and between runs of the program."""
         if self._random_state is None:
@@ -124,7 +165,8 @@ class Trace(GraphBuilder):
         inputs = [v for _, v in self._arguments] + [self._inputs_of[v] for v in variables]
         outputs = [self.lift(value, name) for name, value in results] + [self._latest[v] for v in variables]
         graph = Graph(self.name, tuple(inputs), tuple(self.nodes), tuple(outputs))
-        return Program(graph, variables, tuple(n for n, _ in self._arguments), tuple(n for n, _ in results))
+        demands = tuple(d for pair in self._demands if (d := self._demand_of_argument(*pair)) is not None)
+        return Program(graph, variables, tuple(n for n, _ in self._arguments), tuple(n for n, _ in results), demands)
 
 
 def current_trace() -> Trace:

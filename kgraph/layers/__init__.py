@@ -25,6 +25,7 @@ from kgraph.layers.convolutional import (
 )
 from kgraph.layers.core import Activation, Dense, Identity
 from kgraph.layers.einsum_dense import EinsumDense
+from kgraph.layers.embedding import Embedding
 from kgraph.layers.input import Input, InputLayer
 from kgraph.layers.lambda_layer import Lambda
 from kgraph.layers.masking import Masking
@@ -202,6 +203,7 @@ __all__ = [
     "Permute",
     "RepeatVector",
     "EinsumDense",
+    "Embedding",
     "AdditiveAttention",
     "Attention",
     "GroupQueryAttention",

@@ -159,6 +159,11 @@ class Layer(WeightOptions, Operation):
         return None
 
     @property
+    def input_dtype(self) -> str:
+        """Element type of the input that a `Sequential` model makes if this is its first layer."""
+        return self.dtype
+
+    @property
     def label(self) -> str:
         """How messages call the layer."""
         return f"layer '{self.name}' ({type(self).__name__})"

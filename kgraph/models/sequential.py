@@ -122,7 +122,7 @@ class Sequential(Model):
         if not all(size is None or isinstance(size, int) for size in input_shape):
             raise ArgumentError(self.label, expected="one input tensor", received=f"shapes {input_shape}")
         free = (None, *input_shape[1:])
-        stack = [InputLayer(batch_shape=free, dtype=self._stack[0].dtype), *self._stack]
+        stack = [InputLayer(batch_shape=free, dtype=self._stack[0].input_dtype), *self._stack]
         tensors = self._extended(stack)
         self._set(stack, tensors)
 
@@ -141,7 +141,7 @@ class Sequential(Model):
 def _input_for(layer: Layer) -> list[Layer]:
     """The input layer that a first layer asks for: by its shape argument, or by being a model with known input."""
     if layer.first_shape is not None:
-        return [InputLayer(batch_shape=layer.first_shape, dtype=layer.dtype)]
+        return [InputLayer(batch_shape=layer.first_shape, dtype=layer.input_dtype)]
     if isinstance(layer, Model) and layer.graph is not None and len(layer.inputs) == 1:
         (tensor,) = layer.inputs
         return [InputLayer(batch_shape=tensor.shape, dtype=tensor.dtype)]

@@ -17,7 +17,7 @@ SUPPORTED = (
     "conv*", "depthwise", "separable2d", "maxpool*", "avgpool_same", "pool1d", "gap*", "gmp2d_keep", "seed_cnn",
     "zeropad2d", "crop2d", "up2d", "up1d_pad1d_crop1d",
     "batchnorm*", "layernorm", "groupnorm", "prelu", "leaky", "relu_layer", "permute", "repeat", "rescaling",
-    "merge_all", "mha", "ensemble_slice", "ops_arith",
+    "merge_all", "mha", "ensemble_slice", "ops_arith", "embedding",
 )  # fmt: skip
 CASES = [name for name in layer_names() if any(fnmatch.fnmatch(name, pattern) for pattern in SUPPORTED)]
 # Their training mode is random.
