@@ -86,6 +86,7 @@ ROWS = {
     "Dropout": Row(lambda **k: L.Dropout(0.3, **k), [(4,)], (4,)),
     "ELU": Row(lambda **k: L.ELU(0.5, **k), [(4,)], (4,)),
     "EinsumDense": Row(lambda **k: L.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d", **k), [(3, 4)], (3, 5)),
+    "Embedding": Row(lambda **k: L.Embedding(6, 4, **k), [(5,)], (5, 4), ints=6),
     "Flatten": Row(L.Flatten, [(2, 3, 4)], (24,)),
     "GaussianDropout": Row(lambda **k: L.GaussianDropout(0.3, **k), [(4,)], (4,)),
     "GaussianNoise": Row(lambda **k: L.GaussianNoise(0.3, **k), [(4,)], (4,)),

@@ -42,7 +42,8 @@ def test_every_golden_file_reads():
         assert len(case.series("w")) == len(case.names["path_names"])
         for mode in case.modes:
             assert len(case.series(f"{mode}_c")) == len(case.series(f"{mode}_y"))
-            assert len(case.series(f"{mode}_gx")) == len(case.series("x"))
+            floats = [n for n, x in enumerate(case.series("x")) if x.dtype.kind == "f"]  # ids have no gradient
+            assert list(case.indexed(f"{mode}_gx")) == floats
             assert len(case.series(f"{mode}_gw")) == len(case.names["trainable"])
     for name in optimizer_names():
         run = optimizer_case(name)
