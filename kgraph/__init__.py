@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import kgraph.optimizers as optimizers
     import kgraph.random as random
     import kgraph.regularizers as regularizers
+    import kgraph.saving as saving
     import kgraph.utils as utils
     from kgraph.execution_mode import execution
     from kgraph.layers import Input, Layer
@@ -50,6 +51,7 @@ __all__ = [
     "ops",
     "optimizers",
     "random",
+    "saving",
     "regularizers",
     "utils",
     "vjp",

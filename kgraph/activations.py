@@ -13,6 +13,7 @@ from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import cast
 from kgraph.lookup import find
 from kgraph.primitives import composites
+from kgraph.registration import get_registered_name, get_registered_object
 
 # Constants of Klambauer et al. (2017): fixed point of mean 0 and variance 1.
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -269,23 +270,31 @@ def get(identifier: Any, argument: str = "activation") -> Callable[..., Any]:
     if identifier is None:
         return linear
     if isinstance(identifier, (str, dict)):
-        return find(argument, identifier["config"] if isinstance(identifier, dict) else identifier, BY_NAME)
+        name = identifier["config"] if isinstance(identifier, dict) else identifier
+        own: Callable[..., Any] | None = get_registered_object(name)
+        if own is None and isinstance(identifier, dict):
+            own = get_registered_object(identifier.get("registered_name"))
+        return find(argument, name, BY_NAME) if own is None else own
     if callable(identifier):
         function: Callable[..., Any] = identifier
         return function
     raise DTypeError(argument, expected="a name, a callable or None", received=repr(identifier))
 
 
-def serialize(activation: Callable[..., Any]) -> str:
-    """The name of one of these functions.
+def serialize(activation: Callable[..., Any]) -> Any:
+    """The name of one of these functions; a function of the user's own as Keras writes it.
 
     >>> serialize(relu)
     'relu'
     """
     name = getattr(activation, "__name__", "")
-    if BY_NAME.get(name) is not activation:
-        raise ArgumentError("activations.serialize", expected="a function of this module", received=repr(activation))
-    return name
+    if BY_NAME.get(name) is activation:
+        return name
+    if not name.isidentifier():
+        fix = "Use a function with a name, and register_keras_serializable"
+        raise ArgumentError("activations.serialize", expected="a named function", received=repr(activation), fix=fix)
+    registered = get_registered_name(activation)
+    return {"module": "builtins", "class_name": "function", "config": name, "registered_name": registered}
 
 
 def deserialize(config: Any) -> Callable[..., Any]:

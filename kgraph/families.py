@@ -8,6 +8,7 @@ from typing import Any
 from kgraph.errors import ArgumentError, DTypeError
 from kgraph.lookup import find
 from kgraph.naming import snake_case
+from kgraph.registration import get_registered_name, get_registered_object
 
 
 class Family:
@@ -45,6 +46,9 @@ class Family:
         """
         argument = argument or self.kind
         if isinstance(identifier, str):
+            own = get_registered_object(identifier)
+            if own is not None:
+                return own() if isinstance(own, type) else own
             return find(argument, identifier, self.by_name)()
         if isinstance(identifier, dict):
             return self.deserialize(identifier)
@@ -60,11 +64,13 @@ class Family:
             return None
         if not hasattr(member, "get_config"):
             return getattr(member, "__name__", type(member).__name__)
+        cls = type(member)
+        own = self.by_name.get(cls.__name__) is cls
         return {
-            "module": self.module,
-            "class_name": type(member).__name__,
+            "module": self.module if own else cls.__module__,
+            "class_name": cls.__name__,
             "config": member.get_config(),
-            "registered_name": None,
+            "registered_name": None if own else get_registered_name(cls),
         }
 
     def deserialize(self, config: Any) -> Any:
@@ -73,4 +79,6 @@ class Family:
             return find(self.kind, config, self.by_name)()
         if not isinstance(config.get("class_name"), str):
             raise ArgumentError(f"{self.kind} configuration", expected="a class_name", received=repr(config))
-        return find(self.kind, config["class_name"], self.by_name).from_config(config.get("config") or {})
+        own = get_registered_object(config.get("registered_name")) or get_registered_object(config["class_name"])
+        made: Any = own or find(self.kind, config["class_name"], self.by_name)
+        return getattr(made, "from_config", lambda given: made(**given))(config.get("config") or {})

@@ -100,6 +100,9 @@ class Operation:
         name: unique within a model.
     """
 
+    # Further names of the class in Keras' configurations.
+    other_names: tuple[str, ...] = ()
+
     name: str
 
     def __init__(self, name: str) -> None:
@@ -109,6 +112,12 @@ class Operation:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Apply to symbolic tensors (giving symbolic tensors) or to values of the program being traced."""
         raise NotImplementedError
+
+    def keras_name(self) -> tuple[str, str, str | None] | None:
+        """Module, class and registered name in a configuration, where they are not those of the class."""
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What `build` was told; None if that is not known."""
 
     def symbolic_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Record a call on symbolic tensors; the results' types come from tracing the call once."""
@@ -143,7 +152,7 @@ class FunctionOperation(Operation):
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         super().__init__(auto_name(name))
-        self.function = function
+        self.function, self.function_name = function, name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if symbolic_tensors([args, kwargs]):

@@ -105,8 +105,12 @@ from kgraph.layers.regularization import (
 from kgraph.layers.rescaling import Rescaling
 from kgraph.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from kgraph.layers.wrapping import SpectralNormalization, Wrapper
+from kgraph.serialization import deserialize_keras_object as deserialize
+from kgraph.serialization import serialize_keras_object as serialize
 
 __all__ = [
+    "deserialize",
+    "serialize",
     "ELU",
     "Activation",
     "Add",

@@ -25,12 +25,12 @@ from kgraph.ir.types import TensorType, keras_shape
 from kgraph.keras_tensor import (
     FunctionOperation,
     KerasTensor,
-    Operation,
     active_trace,
     symbolic_tensors,
     trace_types,
     type_with_batch,
 )
+from kgraph.layers.configured import Configured
 from kgraph.layers.weight_options import WeightOptions
 from kgraph.lookup import did_you_mean
 from kgraph.masks import carry_mask, fill_mask_arguments, mask_of, masks_of, set_mask
@@ -68,6 +68,7 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
             raise
         finally:
             self._in_build = False
+        self.built_with(*args, **kwargs)
         self.built = True
 
     return wrapped
@@ -89,7 +90,7 @@ def _on_any_tensors(compute_mask: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-class Layer(WeightOptions, Operation):
+class Layer(WeightOptions, Configured):
     """A computation with weights: the base of all layers and models.
 
     A subclass makes weights in ``build(input_shape)`` with `add_weight` (or sublayers in ``__init__``) and computes in
@@ -246,12 +247,17 @@ class Layer(WeightOptions, Operation):
     @property
     def trainable_weights(self) -> list[Variable]:
         """The weights that gradients update; none if the layer is frozen."""
-        return [v for v in self.weights if v.trainable] if self.trainable else []
+        if not self.trainable:
+            return []
+        trained = {v for v in self._own_weights() if v.trainable}
+        trained |= {v for layer in self.sublayers() for v in layer.trainable_weights}
+        return [v for v in self.weights if v in trained]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """The weights that gradients leave alone."""
-        return [v for v in self.weights if not v.trainable] if self.trainable else self.weights
+        trained = set(self.trainable_weights)
+        return [v for v in self.weights if v not in trained]
 
     @property
     def trainable_variables(self) -> list[Variable]:
@@ -491,17 +497,12 @@ class Layer(WeightOptions, Operation):
         types = map_shapes(lambda shape: type_with_batch(shape, self.dtype, "d"), input_shape)
         return map_structure(lambda t: keras_shape(t.shape), trace_types(self, (types,), {}))
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, as plain data."""
+    def basic_config(self) -> dict[str, Any]:
+        """The arguments that every layer takes."""
         config = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = serialize_regularizer(self.activity_regularizer)
         return config
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Layer:
-        """A new layer with these constructor arguments."""
-        return cls(**config)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

@@ -77,7 +77,10 @@ class Cropping(SpatialLayer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "cropping": self.cropping if self.rank > 1 else self.cropping[0]}
+        config = super().get_config()
+        if self.rank == 1 and self.data_format == "channels_last":
+            del config["data_format"]  # Keras has none in one dimension
+        return {**config, "cropping": self.cropping if self.rank > 1 else self.cropping[0]}
 
 
 class Cropping1D(Cropping):
@@ -123,7 +126,10 @@ class UpSampling(SpatialLayer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "size": self.size if self.rank > 1 else self.size[0]}
+        config = super().get_config()
+        if self.rank == 1 and self.data_format == "channels_last":
+            del config["data_format"]  # Keras has none in one dimension
+        return {**config, "size": self.size if self.rank > 1 else self.size[0]}
 
 
 class UpSampling1D(UpSampling):

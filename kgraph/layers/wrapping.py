@@ -11,6 +11,7 @@ from kgraph.ir.opdef import current_emitter
 from kgraph.layers.arguments import whole_number
 from kgraph.layers.base import Layer
 from kgraph.primitives import composites
+from kgraph.serialization import serialize_keras_object
 from kgraph.trace import current_trace
 from kgraph.variable import Variable
 
@@ -35,7 +36,7 @@ class Wrapper(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "layer": self.layer}
+        return {**super().get_config(), "layer": serialize_keras_object(self.layer)}
 
 
 class SpectralNormalization(Wrapper):

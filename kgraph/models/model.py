@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,17 @@ from kgraph.ir.graph import Value
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH, KerasTensor, active_trace, trace_types, type_with_batch
 from kgraph.layers.base import Layer, map_shapes
+from kgraph.layers.configured import Configured
 from kgraph.lookup import did_you_mean
+from kgraph.models.configuration import graph_arguments, graph_config
 from kgraph.models.functional import LayerGraph
 from kgraph.models.summary import summary_text
 from kgraph.models.training import Trainer
 from kgraph.naming import auto_name
 from kgraph.nesting import flatten, map_structure, pack
 from kgraph.random_seed import next_seed
+from kgraph.registration import custom_object_scope
+from kgraph.serialization import serialize_keras_object
 from kgraph.trace import Trace
 from kgraph.variable import Variable
 
@@ -203,6 +208,36 @@ class Model(Trainer, Layer):
             self._seen_types = (takes, map_structure(lambda leaf: _free_batch(trace, leaf), outputs))
         return outputs
 
+    # --- configuration -------------------------------------------------------------------------------------------
+
+    other_names = ("Functional",)
+
+    def keras_name(self) -> tuple[str, str, str | None] | None:
+        """A functional model has a class of its own in Keras."""
+        if type(self) is Model and self.graph is not None:
+            return "keras.src.models.functional", "Functional", "Functional"
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        """Layers and calls of a functional model; the constructor's arguments of a subclass."""
+        if type(self) is not Model or self.graph is None:
+            return super().get_config()
+        return {"name": self.name, "trainable": self.trainable, **graph_config(self.graph)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """A new model from what `get_config` gave; its weights are new."""
+        with custom_object_scope(custom_objects):
+            return cls(**graph_arguments(config)) if cls is Model else super().from_config(config)
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Shapes of the inputs; None for a model that is not built."""
+        return {"input_shape": self.input_shape} if self.graph is not None else None
+
+    def to_json(self, **options: Any) -> str:
+        """The model without its weights as JSON text; `options` go to `json.dumps`."""
+        return json.dumps(serialize_keras_object(self), **options)
+
     # --- description ---------------------------------------------------------------------------------------------
 
     def summary(
@@ -247,3 +282,6 @@ def _free_batch(trace: Trace, leaf: Any) -> TensorType:
     """The type of a value, with the first axis as the batch size."""
     found = trace.type_of(trace.constant(leaf) if isinstance(leaf, np.ndarray) else leaf)
     return found.with_shape((BATCH, *found.shape[1:])) if found.rank else found
+
+
+Configured.automatic = (*Configured.automatic, Model.get_config)

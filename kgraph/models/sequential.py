@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kgraph.errors import ArgumentError, DTypeError, GraphError, StateError
@@ -12,6 +12,8 @@ from kgraph.layers.base import Layer
 from kgraph.layers.input import InputLayer
 from kgraph.models.functional import LayerGraph, check_names
 from kgraph.models.model import Model
+from kgraph.registration import custom_object_scope
+from kgraph.serialization import from_data, serialize_keras_object
 
 
 class Sequential(Model):
@@ -136,6 +138,31 @@ class Sequential(Model):
         if graph is None:
             raise StateError(f"{self.label} has no layers", fix="Add one with model.add(layer)")
         return graph.replay(inputs, mask, self.label)
+
+
+    # --- configuration -------------------------------------------------------------------------------------------
+
+    def keras_name(self) -> tuple[str, str, str | None] | None:
+        """Where Keras has the class."""
+        return ("keras", "Sequential", None) if type(self) is Sequential else None
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers, with the shape of the input where it is known."""
+        config = {**self.basic_config(), "layers": [serialize_keras_object(layer) for layer in self._stack]}
+        return {**config, "build_input_shape": self.input_shape} if self.graph is not None else config
+
+    @classmethod
+    def from_config(cls, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """A new model from what `get_config` gave; its weights are new."""
+        config = {"layers": config} if isinstance(config, list) else config  # a list in Keras before 2.2.3
+        with custom_object_scope(custom_objects):
+            model = cls(name=config.get("name"), trainable=config.get("trainable", True))
+            for entry in config["layers"]:
+                model.add(from_data(entry))
+        shape = config.get("build_input_shape")
+        if shape and not model.built:
+            model.build(tuple(shape))
+        return model
 
 
 def _input_for(layer: Layer) -> list[Layer]:

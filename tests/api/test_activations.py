@@ -144,5 +144,5 @@ def test_names_are_serialized_and_read_back():
         assert activations.deserialize(name) is activations.get(name)
     assert activations.get("swish") is activations.silu
     assert activations.get(None) is activations.linear
-    with pytest.raises(ArgumentError, match="a function of this module"):
+    with pytest.raises(ArgumentError, match="a named function"):
         activations.serialize(lambda x: x)
