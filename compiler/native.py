@@ -19,6 +19,7 @@ from kgraph.compiler.lower import Lowered, LoweredCall, LoweredLoop, constants, 
 from kgraph.compiler.passes.fuse import fuse
 from kgraph.compiler.passes.memory_plan import copy_outputs, memory_plan
 from kgraph.compiler.pipeline import Observer, run
+from kgraph.errors import GraphError
 from kgraph.ir.artifact import Artifact, KernelCall, Loop, MemoryPlan, ObjectFile
 from kgraph.ir.dims import Dim
 from kgraph.ir.dtypes import DType
@@ -87,6 +88,7 @@ def compile_native(
         cache: where object code comes from and goes to; None to generate it always. It saves code generation, which is
             most of the time; everything before it is done again, because the text that LLVM would get is the key.
     """
+    _check_lowerings(graph)
     started = time.perf_counter()
     target = current()
     # The same program has the same text whenever it is compiled: each is loaded as a library of its own.
@@ -121,6 +123,19 @@ def compile_native(
     )
     nodes = tuple(call.node for call in made)
     return NativeCode(artifact, fused, nodes, kernels, text, target, time.perf_counter() - started)
+
+
+def _check_lowerings(graph: Graph) -> None:
+    """GraphError for an op that only the interpreter can run."""
+    for node in graph.nodes:
+        if node.op.lower is None:
+            place = f" in layer {node.loc.layer}" if node.loc.layer else ""
+            fix = "Give `primitive` a `lower`, or use kgraph.execution('interpreter')"
+            expected = "a lowering, to become native code"
+            raise GraphError(f"op '{node.op.name}'{place}", expected=expected, received="none", fix=fix)
+        for value in node.attrs.values():
+            if isinstance(value, Graph):
+                _check_lowerings(value)
 
 
 def _object_file(text: str, target: Target, cache: Cache | None) -> ObjectFile:

@@ -17,6 +17,7 @@ from kgraph.errors import ArgumentError
 from kgraph.ir.artifact import Artifact
 from kgraph.ir.graph import Graph
 from kgraph.ir.printer import to_text
+from kgraph.primitives import REGISTRY
 from kgraph.runtime.cache import open_cache
 from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
@@ -133,7 +134,8 @@ class CompiledProgram:
     def _store(self) -> StoredProgram:
         """Where the artifact may be on disk; nowhere if somebody wants to see it being compiled."""
         watched = self._observer is not None or settings().verify
-        cache = None if watched else open_cache(settings().cache)
+        # A program is found by its text, which has the names of ops: those of the user may come to mean something else.
+        cache = None if watched or not _from_the_table(self.program.graph) else open_cache(settings().cache)
         return StoredProgram(cache, self.program.graph, len(self.program.variables), settings().target_cpu)
 
     @property
@@ -223,6 +225,15 @@ class CompiledProgram:
         if self._observer is not None:
             for stage in STAGES:
                 self._observer.write(f"stage_{stage}", self.dump(stage))
+
+
+def _from_the_table(graph: Graph) -> bool:
+    """Whether all ops, also of graphs inside attributes, are those of the package."""
+    return all(
+        REGISTRY.get(node.op.name) is node.op
+        and all(_from_the_table(value) for value in node.attrs.values() if isinstance(value, Graph))
+        for node in graph.nodes
+    )
 
 
 class _DumpFolder:

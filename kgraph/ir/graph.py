@@ -115,7 +115,7 @@ class GraphBuilder:
 
     def emit(self, op: str | OpDef, *args: Any, **attrs: Attr) -> Any:
         """Add a node; gives its one result, or the tuple of its results. Checks operands and infers types."""
-        opdef = self._lookup(op) if isinstance(op, str) else op
+        opdef = self._lookup(op) if isinstance(op, str) else self._own(op)
         values = tuple(self.lift(value, f"{opdef.name}, operand {n}") for n, value in enumerate(args))
         types = opdef.result_types([v.type for v in values], attrs)
         node = Node(opdef, values, tuple(Value(t) for t in types), attrs, current_location())
@@ -161,6 +161,12 @@ class GraphBuilder:
             if value not in self._known:
                 raise GraphError("graph output", expected="a tensor of this graph", received=repr(value))
         return Graph(self.name, tuple(self.inputs), tuple(self.nodes), tuple(outputs))
+
+    def _own(self, op: OpDef) -> OpDef:
+        """`op`, of the registry or not, but not one that has the name of another op there: passes go by names."""
+        if self.registry.get(op.name, op) is not op:
+            raise GraphError(f"op '{op.name}'", expected="a name of its own", received="that of another op")
+        return op
 
     def _lookup(self, name: str) -> OpDef:
         if name not in self.registry:

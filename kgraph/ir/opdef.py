@@ -193,7 +193,7 @@ class OpDef:
         infer: `infer(types, attrs)` gives the result type, or a tuple of them; raises ShapeError or DTypeError.
         grad: `grad(dy, y, *inputs, **attrs)` gives a cotangent (or None) per input; with several results, `dy` and
             `y` are tuples and entries of `dy` may be None. `Expanded` where it takes a transformation of graphs.
-        lower: how it becomes loops.
+        lower: how it becomes loops; None if it runs in the interpreter only.
         samples: `samples(rng)` gives valid calls, for the tests every op gets.
         errors: wrong calls and the words they must raise.
         traits: properties for passes.
@@ -205,7 +205,7 @@ class OpDef:
     reference: Callable[..., Any]
     infer: InferRule
     grad: GradRule | NoGrad | Expanded
-    lower: Lowering
+    lower: Lowering | None
     samples: Callable[[np.random.Generator], Iterable[Sample]]
     errors: tuple[BadCall, ...] = ()
     traits: Trait = Trait.NONE
@@ -228,8 +228,8 @@ def primitive(
     *,
     infer: InferRule,
     grad: GradRule | NoGrad | Expanded,
-    lower: Lowering,
-    samples: Callable[[np.random.Generator], Iterable[Sample]],
+    lower: Lowering | None = None,
+    samples: Callable[[np.random.Generator], Iterable[Sample]] = lambda rng: (),
     errors: Sequence[BadCall] = (),
     traits: Trait = Trait.NONE,
     source: str = "",

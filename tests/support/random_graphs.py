@@ -17,7 +17,7 @@ from kgraph.ir.dtypes import DType, bool_, f32, f64, i32, i64, u8, u32
 from kgraph.ir.graph import Graph, GraphBuilder, Value
 from kgraph.ir.opdef import Nested, Trait, emitting
 from kgraph.ir.types import TensorType
-from kgraph.primitives import REGISTRY, convolution, gru, lstm, pooling
+from kgraph.primitives import REGISTRY, convolution, gru, integers, lstm, pooling
 from kgraph.primitives.sampling import numbers
 
 Array = npt.NDArray[Any]
@@ -32,6 +32,10 @@ ALL_OPS = tuple(
 )  # fmt: skip
 # Beside a kink or jump a tiny difference between two ways of running becomes a large one.
 JUMPS = frozenset({"sign", "floor", "ceil", "round", "argmax", "eq", "ne", "lt", "le", "gt", "ge", "isfinite"})
+# Ops that get integers alone (a quotient may lie beside a jump), and functions that are defined or smooth near 0 only.
+WHOLE = frozenset(op.name for op in integers.OPS)
+NEAR_ZERO = frozenset({"mul", "exp", "expm1", "sin", "cos", "sinh", "cosh"})
+INSIDE_ONE = frozenset({"asin", "acos", "erfinv"})
 
 
 def random_graph(
@@ -166,7 +170,7 @@ class _Maker:
         integer_too = name in ("add", "sub", "mul", "minimum", "maximum", "neg", "abs", "sign", "relu")
         compared = name in ("eq", "ne", "lt", "le", "gt", "ge")
         dtypes: Collection[DType] = (bool_,) if logical else self.floats
-        if (integer_too or compared) and self.rng.random() < 0.3:
+        if name in WHOLE or ((integer_too or compared) and self.rng.random() < 0.3):
             dtypes = (i32, i64, u8, u32)
         first = self.value(dtypes)
         if first is None:
@@ -178,7 +182,7 @@ class _Maker:
         """The operand in the range where the op is well conditioned."""
         if not x.dtype.is_float:
             return x
-        if name in ("log", "sqrt", "rsqrt", "log1p") or (name == "div" and position == 1):
+        if name in ("log", "sqrt", "rsqrt", "log1p") or (name in ("div", "atan2") and position == 1):
             return self.positive(x)
         if name == "pow":
             return self.positive(x) if position == 0 else self.bounded(x)
@@ -186,7 +190,9 @@ class _Maker:
             return self.steep(x)
         if name == "sigmoid_crossentropy":
             return self.bounded(x) * 4.0 if position == 0 else self.probability(x)
-        if name in ("mul", "exp", "expm1", "sin", "cos"):
+        if name in INSIDE_ONE:
+            return self.bounded(x) * 0.9
+        if name in NEAR_ZERO:
             return self.bounded(x)
         return x
 
@@ -255,6 +261,12 @@ class _Maker:
     def add_transpose(self) -> Value | None:
         x = self.value((*self.floats, i32, bool_), lambda v: v.type.rank >= 2)
         return None if x is None else self.emit("transpose", x, perm=tuple(map(int, self.rng.permutation(x.type.rank))))
+
+    def add_reverse(self) -> Value | None:
+        x = self.value((*self.floats, i32, bool_))
+        if x is None:
+            return None
+        return self.emit("reverse", x, axes=tuple(a for a in range(x.type.rank) if self.rng.random() < 0.6))
 
     def add_concat(self) -> Value | None:
         x = self.value((*self.floats, i32), lambda v: v.type.rank >= 1)
