@@ -217,14 +217,30 @@ def _axis_words(rank: int) -> list[str]:
     return ["row", "col"][:rank] if rank <= 2 else ["row", *(f"axis {n}" for n in range(1, rank))]
 
 
-def check_labels(loss: str, labels: Array, classes: int) -> None:
-    """DataError unless all labels are in [0, classes)."""
+def check_labels(loss: str, labels: Array, classes: int, ignored: int | None = None) -> None:
+    """DataError unless all labels are in [0, classes), or `ignored`."""
     if not labels.size or (labels.min() >= 0 and labels.max() < classes):
         return
     wrong = (labels < 0) | (labels >= classes)
-    place = np.unravel_index(int(wrong.argmax()), labels.shape)
-    row = f"row {place[0]}" + (f", position {tuple(map(int, place[1:]))}" if any(place[1:]) else "")
-    raise DataError(f"{loss}: label {labels[place]} at {row} not in [0, {classes})")
+    if ignored is not None:
+        wrong &= labels != ignored
+    if wrong.any():
+        place, row = _first(wrong)
+        raise DataError(f"{loss}: label {labels[place]} at {row} not in [0, {classes})")
+
+
+def check_shares(loss: str, labels: Array) -> None:
+    """DataError unless all labels are in [0, 1]; NaN is reported elsewhere."""
+    wrong = (labels < 0) | (labels > 1)
+    if wrong.any():
+        place, row = _first(wrong)
+        raise DataError(f"{loss}: labels must be 0..1, found {labels[place]} at {row}")
+
+
+def _first(wrong: Array) -> tuple[tuple[Any, ...], str]:
+    """The place of the first true element, and the words for it."""
+    place = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    return place, f"row {place[0]}" + (f", position {tuple(map(int, place[1:]))}" if any(place[1:]) else "")
 
 
 def check_batch_size(batch_size: Any) -> int:

@@ -56,6 +56,13 @@ def fill_mask_arguments(bound: inspect.BoundArguments, parameters: Mapping[str, 
             bound.arguments[parameter] = masks_of(tensors[source])
 
 
+def both_masks(first: Any, second: Any) -> Any:
+    """A mask that holds where both do; None is a mask that holds everywhere."""
+    if first is None or second is None:
+        return second if first is None else first
+    return current_emitter().emit("logical_and", first, second)
+
+
 def masked_weights(sample_weight: Any, mask: Any, dtype: DType, average: bool) -> Any:
     """Weights of values whose prediction has a mask: `sample_weight` (or 1) where the mask holds, else 0.
 

@@ -16,15 +16,13 @@ from kgraph.ir.operators import cast
 from kgraph.ir.types import TensorType
 from kgraph.lookup import did_you_mean
 from kgraph.losses import (
-    align,
     binary_crossentropy,
     categorical_crossentropy,
     mean_absolute_error,
     mean_squared_error,
     sparse_categorical_crossentropy,
-    type_of,
-    weights_for,
 )
+from kgraph.losses.base import align, type_of, weights_for
 from kgraph.masks import mask_of, masked_weights
 from kgraph.naming import snake_case
 from kgraph.primitives.composites import argmax, equal, mean, reshape, size

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from kgraph.config import epsilon
 from kgraph.eager import anywhere
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.families import Family
 from kgraph.ir.opdef import current_emitter
 from kgraph.keras_tensor import shape_text
 from kgraph.lookup import find
-from kgraph.primitives.composites import maximum, square, transpose
+from kgraph.ops.nn import normalize
+from kgraph.primitives.composites import square, transpose
 from kgraph.primitives.composites import sum as total
 
 
@@ -37,7 +37,7 @@ def _mean_overlap(x: Any, mode: str = "rows") -> Any:
     if not isinstance(count, int):
         raise ShapeError("OrthogonalRegularizer", expected="a matrix of known size", received=shape_text(kind))
     rows = x if mode == "rows" else transpose(x)
-    unit = rows * emitter.emit("rsqrt", maximum(total(square(rows), 1, keepdims=True), epsilon() ** 2))
+    unit = normalize(rows, 1)
     different = total(abs(unit @ transpose(unit)) * (1.0 - np.eye(count)), None)
     return different / max(count * (count - 1.0), 1.0)
 

@@ -13,6 +13,7 @@ from kgraph.data import (
     canonical,
     check_labels,
     check_rows,
+    check_shares,
     named_arrays,
     prepare,
     target_type,
@@ -81,7 +82,7 @@ def training_data(
 
     Args:
         model: with `input_specs`.
-        targets: the model's outputs and their losses.
+        targets: the model's outputs and their losses; none where only the model itself adds losses.
         call: the method, for messages.
         inputs: prepared.
         y: what the user gave.
@@ -89,7 +90,7 @@ def training_data(
     """
     names = argument_names([name for name, _ in model.input_specs()], "x")
     named = list(zip(names, inputs, strict=True))
-    given = named_arrays(y, [t.name for t in targets], "y")
+    given = named_arrays(y, [t.name for t in targets], "y") if targets else []
     several = isinstance(sample_weight, (list, tuple)) and any(isinstance(part, np.ndarray) for part in sample_weight)
     if isinstance(sample_weight, dict) or several:
         received = f"a {type(sample_weight).__name__}"
@@ -100,9 +101,7 @@ def training_data(
     for target, (name, array) in zip(targets, given, strict=True):
         type_ = target_type(array, target.prediction, target.dtype)
         label = prepare(array, type_, f"{call}: {name}")
-        classes = target.prediction.shape[-1]
-        if target.loss is not None and target.loss.takes_labels and isinstance(classes, int):
-            _check_class_numbers(target, label, classes)
+        _check_labels(target, label)
         labels.append(label)
         y_types.append(type_)
     label_names = [name for name, _ in given]
@@ -116,8 +115,14 @@ def training_data(
     return Data(arrays, y_types, bool(weights), rows)
 
 
-def _check_class_numbers(target: Target, labels: np.ndarray, classes: int) -> None:
-    assert target.loss is not None
-    one_hot = labels.ndim == target.prediction.rank and labels.shape[-1] != 1
-    if not one_hot:  # the loss refuses one-hot rows with a message of its own
-        check_labels(target.loss.name, labels, classes)
+def _check_labels(target: Target, labels: np.ndarray) -> None:
+    """DataError if labels are outside of what the loss can take."""
+    loss, prediction = target.loss, target.prediction
+    if loss is not None and loss.takes_shares:
+        check_shares(loss.name, labels)
+    if loss is None or not loss.takes_labels:
+        return
+    classes = prediction.shape[loss.class_axis]
+    one_hot = labels.ndim == prediction.rank and labels.shape[-1] != 1
+    if isinstance(classes, int) and not one_hot:  # the loss refuses one-hot rows with a message of its own
+        check_labels(loss.name, labels, classes, loss.ignore_class)

@@ -334,10 +334,11 @@ class Trainer:
 
     def _prepared(self, call: str, x: Any, y: Any, sample_weight: Any) -> Data:
         setup = self._compiled(call)
-        if y is None:
-            raise DataError(f"{call}: y is missing")
         inputs, _ = input_arrays(self, call, x)
-        return training_data(self, self._targets(setup), call, inputs, y, sample_weight)
+        targets = self._targets(setup)
+        if y is None and (sample_weight is not None or any(target.loss is not None for target in targets)):
+            raise DataError(f"{call}: y is missing")
+        return training_data(self, [] if y is None else targets, call, inputs, y, sample_weight)
 
     def _usual_program(self, kind: str) -> CompiledProgram:
         targets = self._targets(self._compiled(kind))

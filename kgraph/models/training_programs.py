@@ -99,8 +99,10 @@ class Target:
     def usual_type(self) -> TensorType:
         """Type of the y that the loss expects."""
         labels = self.loss is not None and self.loss.takes_labels
-        shape = self.prediction.shape[:-1] if labels else self.prediction.shape
-        return TensorType(self.dtype, shape)
+        shape = list(self.prediction.shape)
+        if self.loss is not None and labels:
+            del shape[self.loss.class_axis]
+        return TensorType(self.dtype, tuple(shape))
 
 
 class TrainingSetup:
@@ -144,8 +146,6 @@ class TrainingSetup:
             return self.targets
         losses = _per_output(self._losses, names, "loss", spread=True)
         weights = _per_output(self._loss_weights, names, "loss_weights", spread=False)
-        if all(loss is None for loss in losses):
-            raise StateError("compile", expected="a loss", fix="Give one: compile(loss='mse')")
         several = len(names) > 1
         self.targets = [
             Target(name, prediction, loss, None if weight is None else float(weight), f"{name}_" if several else "")
@@ -250,16 +250,19 @@ class TrainingSetup:
         """The total loss on new arguments; with `track` the running values are updated as well."""
         predictions = forward(trace, model, trace.training)
         names = argument_names([t.name for t in self.targets], "y")
-        labels = [trace.argument(t, name) for t, name in zip(y_types, names, strict=True)]
+        labels: list[Any] = [None] * len(names)  # stay so where only the model itself adds losses
+        if y_types:
+            labels = [trace.argument(t, name) for t, name in zip(y_types, names, strict=True)]
         weights = None
         if weighted:
             weights = trace.argument(TensorType(predictions[0].dtype, (BATCH,)), "sample_weight")
-        parts = []
+        parts: list[Value] = []
         for target, (_, tracker), y_true, y_pred in zip(
             self.targets, self._loss_trackers, labels, predictions, strict=True
         ):
             if target.loss is None:
                 continue
+            _refuse_softmax_of_one(trace, target, y_pred)
             part = target.loss(y_true, y_pred, weights)
             if part.type.rank:
                 raise ArgumentError(f"loss of output '{target.name}'", expected="one number",
@@ -267,7 +270,10 @@ class TrainingSetup:
             if tracker is not None and track:
                 tracker.update(part, sample_weight=size(BATCH, part.dtype))
             parts.append(part if target.weight is None else part * target.weight)
-        parts += [cast(part, parts[0].type.dtype) for part in model.losses]
+        parts += model.losses
+        if not parts:
+            raise StateError("compile", expected="a loss", fix="Give one: compile(loss='mse')")
+        parts = [cast(part, parts[0].type.dtype) for part in parts]
         loss = parts[0]
         for part in parts[1:]:
             loss = loss + part
@@ -278,6 +284,15 @@ class TrainingSetup:
                 metric.update(labels[n], predictions[n], sample_weight=weights if with_weights else None)
         assert isinstance(loss, Value)
         return loss
+
+
+def _refuse_softmax_of_one(trace: Trace, target: Target, prediction: Value) -> None:
+    """ArgumentError if an output for one of two classes can only be 1."""
+    if target.loss is None or not target.loss.takes_shares or target.prediction.shape[-1] != 1:
+        return
+    if any(prediction in node.outputs and node.op.name == "softmax" for node in trace.nodes):
+        raise ArgumentError(f"output '{target.name}': softmax of 1 unit is always 1", expected="sigmoid",
+                            received="softmax", fix="Use activation='sigmoid'")  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

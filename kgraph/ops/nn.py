@@ -173,8 +173,9 @@ def normalize(x: Any, axis: Axes = -1, order: int = 2, epsilon: float | None = N
         x = composites.expand_dims(x, 0)
     small = config_epsilon() if epsilon is None else epsilon
     if order == 2:
-        inverse = emit("rsqrt", composites.sum(composites.square(x), axis, keepdims=True))
-        return x * composites.minimum(inverse, 1.0 / small)
+        squares = composites.sum(composites.square(x), axis, keepdims=True)
+        # The limit is taken before the root: its slope at 0 is infinite, and would make NaN of a slope of 0 behind it.
+        return x * emit("rsqrt", composites.maximum(squares, small**2))
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     return x / composites.maximum(vector_norm(x, axes, order), small)
 

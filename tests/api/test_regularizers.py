@@ -112,6 +112,28 @@ def test_every_call_of_a_layer_adds_its_loss(rng: np.random.Generator):
     assert model.losses == []  # what a program added stays in the program
 
 
+def test_a_model_can_be_trained_by_the_losses_it_adds_itself(rng: np.random.Generator):
+    class Recoder(Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = Dense(2, use_bias=False)
+
+        def call(self, inputs: Any) -> Any:
+            outputs = self.dense(inputs)
+            difference = outputs - inputs
+            self.add_loss(total(difference * difference))
+            return outputs
+
+    x = rng.normal(size=(4, 2)).astype("float32")
+    model = Recoder()
+    model.compile(SGD(0.01))
+    history = model.fit(x, epochs=2, verbose=0)
+    w = model.get_weights()[0]
+    expected = ((x @ w - x) ** 2).sum()
+    np.testing.assert_allclose(model.evaluate(x, verbose=0), expected, rtol=1e-5)
+    assert expected < history.history["loss"][0]
+
+
 def test_wrong_uses_are_named():
     with pytest.raises(StateError, match=r"Pull\).add_loss: expected to be called inside call\(\)"):
         Pull().add_loss(1.0)

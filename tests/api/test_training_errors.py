@@ -11,6 +11,7 @@ import pytest
 
 from kgraph.errors import ArgumentError, DataError, DTypeError, KgraphWarning, ShapeError, StateError
 from kgraph.layers import Dense
+from kgraph.losses import SparseCategoricalCrossentropy
 from kgraph.models import Input, Model, Sequential
 from kgraph.optimizers import SGD
 
@@ -19,7 +20,7 @@ Y = np.arange(8) % 3
 ONE_HOT = np.eye(3, dtype="float32")[Y]
 
 
-def network(loss: str = "sparse_categorical_crossentropy", units: int = 3) -> Sequential:
+def network(loss: Any = "sparse_categorical_crossentropy", units: int = 3) -> Sequential:
     model = Sequential([Dense(units, activation="softmax" if units > 1 else None, input_shape=(4,))])
     # Checks come before anything runs, so the way of running does not matter; the interpreter starts faster.
     model.compile("sgd", loss, metrics=["accuracy"], run_eagerly=True)
@@ -109,6 +110,30 @@ def test_integer_labels_with_categorical_loss():
     with pytest.raises(ShapeError, match="Use sparse_categorical_crossentropy for integer labels"):
         model.fit(X, Y)
     still_trains(model, ONE_HOT)
+
+
+def test_labels_of_two_classes_must_be_shares():
+    model = Sequential([Dense(1, activation="sigmoid", input_shape=(4,))])
+    model.compile("sgd", "binary_crossentropy", run_eagerly=True)
+    with pytest.raises(DataError, match=r"binary_crossentropy: labels must be 0..1, found 200.0 at row 2"):
+        model.fit(X, np.where(np.arange(8) == 2, 200, Y == 0)[:, None])
+    with pytest.raises(DataError, match=r"labels must be 0..1, found -1.0 at row 0"):
+        model.evaluate(X, np.full(8, -1))
+    still_trains(model, (Y == 0).astype(float)[:, None])
+
+
+def test_a_softmax_of_one_unit_is_no_choice():
+    model = Sequential([Dense(1, activation="softmax", input_shape=(4,))])
+    model.compile("sgd", "binary_crossentropy", run_eagerly=True)
+    with pytest.raises(ArgumentError, match=r"softmax of 1 unit is always 1: expected sigmoid.*activation='sigmoid'"):
+        model.fit(X, Y == 0)
+
+
+def test_a_class_that_stands_for_no_label_may_be_outside():
+    model = network(SparseCategoricalCrossentropy(ignore_class=-1))
+    model.fit(X, Y - 3 * (Y == 2), verbose=0)
+    with pytest.raises(DataError, match=r"label 3 at row 7 not in \[0, 3\)"):
+        model.fit(X, np.array([0, 1, -1, -1, 0, 0, 0, 3]))
 
 
 def test_targets_are_never_broadcast():
@@ -202,6 +227,7 @@ def test_inputs_and_outputs_are_called_by_name(call: Callable[[Any], Any], words
         ({"loss": "mse", "loss_weights": [1]}, r"compile\(loss_weights\): expected 2 entries"),
         ({"loss": "mse", "metrics": "mae"}, r"compile\(metrics\): expected a list for each of the outputs a, b"),
         ({"loss": {}}, "compile: expected a loss"),
+        ({}, "compile: expected a loss"),
     ],
 )
 def test_structures_must_fit_the_outputs(arguments: dict[str, Any], words: str):
