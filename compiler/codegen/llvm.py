@@ -30,18 +30,18 @@ _GRAIN = 64
 Sums = Mapping[str, tuple[Combine, DType]]
 
 
-def emit_kernel(module: Module, target: Target, kernel: Kernel) -> None:
-    """Write `define internal void @name(ptr b0, ..., i64 s0, ..., i64 part, i64 parts)`: buffers and sizes in the
-    kernel's order, then which part of the work to do: all of it is part 0 of 1 (see `divide`).
+def emit_kernel(module: Module, target: Target, kernel: Kernel, numbers: Mapping[str, int]) -> None:
+    """Write `define internal void @name(ptr buffers, ptr sizes, i64 part, i64 parts)`: pointers to the buffers, in the
+    kernel's order; the sizes of the program, of which `numbers` has the positions; and which part of the work to do:
+    all of it is part 0 of 1 (see `divide`).
 
     A buffer that is only read may be the same memory as one that is written if both are used at the same index:
     every round of a loop loads before it stores.
     """
-    bases = {buffer.name: f"%b{n}" for n, buffer in enumerate(kernel.buffers)}
-    sizes = {name: f"%s{n}" for n, name in enumerate(kernel.sizes)}
-    params = [("ptr", text[1:]) for text in bases.values()] + [("i64", text[1:]) for text in sizes.values()]
-    params += [("i64", "part"), ("i64", "parts")]
+    params = [("ptr", "buffers"), ("ptr", "sizes"), ("i64", "part"), ("i64", "parts")]
     f = Function(module, kernel.name, params, attributes=target.function_attributes())
+    bases = {b.name: f.load("ptr", f.gep("ptr", "%buffers", str(n)), 8) for n, b in enumerate(kernel.buffers)}
+    sizes = {name: f.load("i64", f.gep("i64", "%sizes", str(numbers[name])), 8) for name in kernel.sizes}
     writer = KernelWriter(f, target, bases, Uses(), divide(kernel))
     outermost = Scope(variables=sizes)
     writer.expressions.hoist(outermost, kernel.body, changed(kernel.body), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,9 +20,12 @@ from kgraph.ir.dims import Dim, symbols_of
 from kgraph.ir.loop_printer import kernel_to_text
 from kgraph.ir.loops import Kernel
 
-# The function of a kernel, and the sizes it takes; of all kernels by name.
-KernelFunction: TypeAlias = tuple[str, tuple[str, ...]]
-Functions: TypeAlias = dict[str, KernelFunction]
+# The function of each kernel by the kernel's name.
+Functions: TypeAlias = dict[str, str]
+
+# A call as data: its function, its first place in the list of all, and how many places it has.
+_CALL = "{ ptr, i64, i64 }"
+_RUN = "program.run"
 
 # Bits of the x86 register MXCSR: flush subnormal results to zero, and take subnormal operands as zero.
 _FLUSH_X86 = 0x8040
@@ -43,12 +47,10 @@ def emit_program(
     as zero while the program runs. Kernels that differ in nothing but names become one function. The entry point for
     teams and the functions of the pool (see `Artifact`) come with it.
     """
-    functions = _emit_once(module, target, kernels)
-    wanted = {name for kernel in kernels for name in kernel.sizes}
-    wanted.update(name for dim in _dims_of_loops(plan, plan.calls) for name in symbols_of(dim))
-    sizes = {name: n for n, name in enumerate(size_names) if name in wanted}
+    functions = _emit_once(module, target, kernels, {name: n for n, name in enumerate(size_names)})
     emit_pool(module, target)
-    _emit_step(module, target, plan, functions, sizes, step_of(entry))
+    _emit_run(module, target)
+    _emit_step(module, target, plan, functions, size_names, step_of(entry))
     _emit_entry(module, target, max(len(list(kernel_calls(plan.calls))), len(plan.places), 1), entry)
 
 
@@ -76,71 +78,125 @@ def _emit_entry(module: Module, target: Target, zeros: int, entry: str) -> None:
     f.finish()
 
 
-def _emit_step(
-    module: Module, target: Target, plan: MemoryPlan, functions: Functions, sizes: Mapping[str, int], name: str
-) -> None:
-    """Write `void @name(ptr step, ptr team, i64 tid)`: what each thread does for one run of the program.
+def _emit_run(module: Module, target: Target) -> None:
+    """Write `void @program.run(ptr step, ptr team, i64 tid, ptr table, i64 number, ptr calls, i64 count, ptr places,
+    ptr buffers)`, which runs `count` of the calls; the first of them has that number.
 
-    Thread 0 runs the kernels that are not shared. Each of several threads has private memory of its own.
+    `table` has the pointers of this thread, `places` those of each call. Thread 0 runs the kernels that are not shared.
+    The pointers of one call at a time are collected in `buffers`.
     """
-    params = [("ptr noalias readonly", "step"), ("ptr", "team"), ("i64", "tid")]
-    f = Function(module, name, params, attributes=target.function_attributes(), linkage="")
-    with _subnormals_as_zero(f, target):
-        _StepWriter(f, plan, functions, sizes).calls(plan.calls)
-    f.finish()
-
-
-class _StepWriter:
-    """Writes the calls and loops of a plan into the function of its step."""
-
-    def __init__(self, f: Function, plan: MemoryPlan, functions: Functions, sizes: Mapping[str, int]) -> None:
-        self.f, self.plan, self.functions = f, plan, functions
-        self.table, numbers, self.flags, self.offsets = (
-            f.load("ptr", f.gep("i64", "%step", str(n)), 8) for n in (Step.TABLE, Step.SIZES, Step.FLAGS, Step.OFFSETS)
-        )
-        each = f.load("i64", f.gep("i64", "%step", str(Step.PRIVATE_BYTES)), 8)
-        private = f.load("ptr", f.gep("i64", "%step", str(Step.PRIVATE)), 8)
-        self.private = f.gep("i8", private, f.mul("%tid", each))
-        self.threads = f.load("i64", f.gep("i64", "%team", str(Team.THREADS)), 8)
-        self.first = f.binary("icmp eq", "i64", "%tid", "0")
-        self.alone = f.binary("icmp eq", "i64", self.threads, "1")
-        self.sizes = {size: f.load("i64", f.gep("i64", numbers, str(n)), 8) for size, n in sizes.items()}
-        self.indices, self.scope = Indices(f, {}), Scope(variables=self.sizes)
-        self.lengths = {dim: self.indices.dim(self.scope, dim) for dim in _dims_of_loops(plan, plan.calls)}
-        self.moving: dict[int, str] = {}  # pointers of the places that move with the loops round here
-        self.number = 0  # of the next call
-
-    def calls(self, calls: Sequence[KernelCall | Loop]) -> None:
-        """Write calls and loops, one after another."""
-        for call in calls:
-            if isinstance(call, Loop):
-                self.loop(call)
-            else:
-                self.kernel(call)
-
-    def pointer(self, place: int) -> str:
-        """The memory of a place."""
-        return self.moving.get(place) or self.f.load("ptr", self.f.gep("ptr", self.table, str(place)), 8)
-
-    def kernel(self, call: KernelCall) -> None:
-        """Write a call: wait for the other threads if it must, and run it if it is shared or this is thread 0."""
-        f = self.f
-        flag = f.load("i64", f.gep("i64", self.flags, str(self.number)), 8)
-        self.number += 1
+    params = [("ptr", "step"), ("ptr", "team"), ("i64", "tid"), ("ptr", "table"), ("i64", "number"), ("ptr", "calls")]
+    params += [("i64", "count"), ("ptr", "places"), ("ptr", "buffers")]
+    f = Function(module, _RUN, params, attributes=target.function_attributes())
+    sizes, flags = (f.load("ptr", f.gep("i64", "%step", str(n)), 8) for n in (Step.SIZES, Step.FLAGS))
+    threads = f.load("i64", f.gep("i64", "%team", str(Team.THREADS)), 8)
+    first = f.binary("icmp eq", "i64", "%tid", "0")
+    with f.loop("%number", f.add("%number", "%count")) as number:
+        flag = f.load("i64", f.gep("i64", flags, number.index), 8)
         with f.when(f.binary("icmp uge", "i64", flag, str(Step.AFTER_BARRIER))):
             f.line(f"call void @{BARRIER}(ptr %team)")
         shared = f.cast("trunc", "i64", flag, "i1")
-        with f.when(f.binary("or", "i1", shared, self.first)):
-            pointers = [self.pointer(place) for place in call.args]
-            for at, place in enumerate(call.args):
-                if place in call.private:
-                    own = f.gep("i8", self.private, f.load("i64", f.gep("i64", self.offsets, str(place)), 8))
-                    pointers[at] = f.select("i1", self.alone, "ptr", pointers[at], own)
+        with f.when(f.binary("or", "i1", shared, first)):
+            call = f.gep(_CALL, "%calls", number.index)
+            function = f.load("ptr", call, 8)
+            start, length = (f.load("i64", f.gep("i64", call, str(n)), 8) for n in (1, 2))
+            own = f.gep("i64", "%places", start)
+            with f.loop("0", length) as n:
+                pointer = f.gep("ptr", "%table", f.load("i64", f.gep("i64", own, n.index), 8))
+                f.store("ptr", f.load("ptr", pointer, 8), f.gep("ptr", "%buffers", n.index), 8)
             part = f.select("i1", shared, "i64", "%tid", "0")
-            parts = f.select("i1", shared, "i64", self.threads, "1")
-            name, size_order = self.functions[call.kernel]
-            args = [f"ptr {p}" for p in pointers] + [f"i64 {self.sizes[size]}" for size in size_order]
-            f.line(f"call void @{name}({', '.join([*args, f'i64 {part}', f'i64 {parts}'])})")
+            parts = f.select("i1", shared, "i64", threads, "1")
+            f.line(f"call void {function}(ptr %buffers, ptr {sizes}, i64 {part}, i64 {parts})")
+    f.finish()
+
+
+def _emit_step(
+    module: Module, target: Target, plan: MemoryPlan, functions: Functions, size_names: Sequence[str], name: str
+) -> None:
+    """Write `void @name(ptr step, ptr team, i64 tid)`: what each thread does for one run of the program.
+
+    The calls are data: code for each of them would take LLVM longer than many of the kernels. Each of several threads
+    has private memory of its own, so each has a table of its own.
+    """
+    calls, places, private = [], list[int](), dict[int, None]()
+    for call in kernel_calls(plan.calls):
+        calls.append(f"{_CALL} {{ ptr @{functions[call.kernel]}, i64 {len(places)}, i64 {len(call.args)} }}")
+        places += call.args
+        private |= dict.fromkeys(call.private)
+    _constant(module, f"{name}.calls", _CALL, calls)
+    _constant(module, f"{name}.places", "i64", [f"i64 {place}" for place in places])
+    _constant(module, f"{name}.private", "i64", [f"i64 {place}" for place in private])
+    params = [("ptr noalias readonly", "step"), ("ptr", "team"), ("i64", "tid")]
+    f = Function(module, name, params, attributes=target.function_attributes(), linkage="")
+    with _subnormals_as_zero(f, target):
+        _StepWriter(f, plan, size_names, len(private)).calls(plan.calls)
+    f.finish()
+
+
+def _constant(module: Module, name: str, ty: str, values: Sequence[str]) -> None:
+    content = f"[ {', '.join(values)} ]" if values else "zeroinitializer"
+    module.globals.append(f"@{name} = internal constant [{len(values)} x {ty}] {content}")
+
+
+class _StepWriter:
+    """Writes the runs of calls and the loops of a plan into the function of its step."""
+
+    def __init__(self, f: Function, plan: MemoryPlan, size_names: Sequence[str], private: int) -> None:
+        self.f, self.plan = f, plan
+        most = max((len(call.args) for call in kernel_calls(plan.calls)), default=1)
+        self.buffers = f.assign(f"alloca [{max(most, 1)} x ptr], align 8")
+        self.table = f.assign(f"alloca [{max(len(plan.places), 1)} x ptr], align 8")
+        self._fill_table(private)
+        numbers = f.load("ptr", f.gep("i64", "%step", str(Step.SIZES)), 8)
+        dims = _dims_of_loops(plan, plan.calls)
+        wanted = {name for dim in dims for name in symbols_of(dim)}
+        at = {name: str(n) for n, name in enumerate(size_names) if name in wanted}
+        sizes = {name: f.load("i64", f.gep("i64", numbers, n), 8) for name, n in at.items()}
+        indices, scope = Indices(f, {}), Scope(variables=sizes)
+        self.lengths = {dim: indices.dim(scope, dim) for dim in dims}
+        self.number = 0  # of the next call
+
+    def _fill_table(self, private: int) -> None:
+        """Copy the table of all threads; where there are several, private places are in the memory of this one."""
+        f = self.f
+        table, own, offsets = (
+            f.load("ptr", f.gep("i64", "%step", str(n)), 8) for n in (Step.TABLE, Step.PRIVATE, Step.OFFSETS)
+        )
+        with f.loop("0", str(len(self.plan.places))) as n:
+            f.store("ptr", f.load("ptr", f.gep("ptr", table, n.index), 8), f.gep("ptr", self.table, n.index), 8)
+        threads = f.load("i64", f.gep("i64", "%team", str(Team.THREADS)), 8)
+        with f.when(f.binary("icmp ugt", "i64", threads, "1")):
+            own = f.gep("i8", own, f.mul("%tid", f.load("i64", f.gep("i64", "%step", str(Step.PRIVATE_BYTES)), 8)))
+            with f.loop("0", str(private)) as n:
+                place = f.load("i64", f.gep("i64", f"@{f.name}.private", n.index), 8)
+                memory = f.gep("i8", own, f.load("i64", f.gep("i64", offsets, place), 8))
+                f.store("ptr", memory, f.gep("ptr", self.table, place), 8)
+
+    def calls(self, calls: Sequence[KernelCall | Loop]) -> None:
+        """Write calls and loops, one after another."""
+        for is_loop, group in itertools.groupby(calls, lambda call: isinstance(call, Loop)):
+            if is_loop:
+                for loop in group:
+                    assert isinstance(loop, Loop)
+                    self.loop(loop)
+            else:
+                self._run(len(list(group)))
+
+    def _run(self, count: int) -> None:
+        name = self.f.name
+        args = f"ptr %step, ptr %team, i64 %tid, ptr {self.table}, i64 {self.number}, ptr @{name}.calls, i64 {count}"
+        self.f.line(f"call void @{_RUN}({args}, ptr @{name}.places, ptr {self.buffers})")
+        self.number += count
+
+    def _entry(self, place: int) -> str:
+        return self.f.gep("ptr", self.table, str(place))
+
+    def _pointer(self, place: int) -> str:
+        return self.f.load("ptr", self._entry(place), 8)
+
+    def _move(self, places: Sequence[int], pointers: Sequence[str]) -> None:
+        for place, pointer in zip(places, pointers, strict=True):
+            self.f.store("ptr", pointer, self._entry(place), 8)
 
     def loop(self, loop: Loop) -> None:
         """Write a loop over steps, in which pieces move on and the two places of each carry change places."""
@@ -148,20 +204,19 @@ class _StepWriter:
         odd = f.cast("trunc", "i64", length, "i1")
         turns: list[str] = []  # pointers to the old and the new value in the first step
         for carry in loop.carries:
-            last, other = self.pointer(carry.last), self.pointer(carry.other)
+            last, other = self._pointer(carry.last), self._pointer(carry.other)
             turns += [f.select("i1", odd, "ptr", *pair) for pair in ((other, last), (last, other))]
         places = [place for carry in loop.carries for place in (carry.old, carry.new)]
-        self.moving.update(zip(places, turns, strict=True))
+        self._move(places, turns)
         self.calls(loop.start)
-        wholes = {place: self.pointer(self.plan.places[place].index) for place in loop.pieces}
+        wholes = [self._pointer(self.plan.places[place].index) for place in loop.pieces]
         with f.loop("0", length, carried=[("ptr", pointer) for pointer in turns]) as steps:
             step = steps.index
             if loop.reverse:
                 step = f.binary("sub", "i64", f.binary("sub", "i64", length, step), "1")
-            for place, whole in wholes.items():
-                nbytes = self.lengths[self.plan.places[place].type.nbytes]
-                self.moving[place] = f.gep("i8", whole, f.mul(step, nbytes))
-            self.moving.update(zip(places, steps.carried, strict=True))
+            nbytes = [self.lengths[self.plan.places[place].type.nbytes] for place in loop.pieces]
+            pieces = [f.gep("i8", whole, f.mul(step, n)) for whole, n in zip(wholes, nbytes, strict=True)]
+            self._move([*loop.pieces, *places], [*pieces, *steps.carried])
             self.calls(loop.calls)
             pairs = zip(steps.carried[::2], steps.carried[1::2], strict=True)
             steps.next = [pointer for old, new in pairs for pointer in (new, old)]
@@ -177,8 +232,8 @@ def _dims_of_loops(plan: MemoryPlan, calls: Sequence[KernelCall | Loop]) -> list
     return list(dict.fromkeys(found))
 
 
-def _emit_once(module: Module, target: Target, kernels: Sequence[Kernel]) -> Functions:
-    """Write the kernels; for each name the function to call and the sizes it takes."""
+def _emit_once(module: Module, target: Target, kernels: Sequence[Kernel], sizes: Mapping[str, int]) -> Functions:
+    """Write the kernels; for each name the function to call."""
     written: dict[tuple[str, ...], str] = {}
     first_of: dict[str, Kernel] = {}
     functions: Functions = {}
@@ -188,7 +243,7 @@ def _emit_once(module: Module, target: Target, kernels: Sequence[Kernel]) -> Fun
             functions[kernel.name] = functions[first.name]
             continue
         start = len(module.functions)
-        emit_kernel(module, target, kernel)
+        emit_kernel(module, target, kernel, sizes)
         own = re.compile(rf"@{re.escape(kernel.name)}(?=[.(])")
         new = module.functions[start:]
         # The functions of this kernel; matrix products may also have added shared ones, which stay.
@@ -196,7 +251,7 @@ def _emit_once(module: Module, target: Target, kernels: Sequence[Kernel]) -> Fun
         key = tuple(own.sub("@", text) for text in ours)
         if key in written:
             module.functions[start:] = [text for text in new if text not in ours]
-        functions[kernel.name] = (written.setdefault(key, kernel.name), kernel.sizes)
+        functions[kernel.name] = written.setdefault(key, kernel.name)
     return functions
 
 

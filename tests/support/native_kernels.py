@@ -57,7 +57,7 @@ def size_names(kernels: Sequence[Kernel]) -> list[str]:
 def compile_kernels(kernels: Sequence[Kernel], target: str) -> LoadedCode:
     """Machine code of a program with an entry called "entry"."""
     chosen = named(target)
-    return load(to_object(program_text(kernels, chosen), chosen), ["entry"])
+    return load([to_object(program_text(kernels, chosen), chosen)], ["entry"])
 
 
 def run_native(code: LoadedCode, arrays: Sequence[Array], sizes: Mapping[str, int]) -> None:
