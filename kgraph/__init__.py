@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import kgraph.activations as activations
+    import kgraph.backend as backend
     import kgraph.callbacks as callbacks
+    import kgraph.compat as compat
     import kgraph.config as config
     import kgraph.constraints as constraints
     import kgraph.datasets as datasets
@@ -37,7 +39,9 @@ __all__ = [
     "Sequential",
     "Variable",
     "activations",
+    "backend",
     "callbacks",
+    "compat",
     "config",
     "constraints",
     "datasets",

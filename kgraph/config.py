@@ -28,6 +28,7 @@ class Settings:
         cache: folder that keeps compiled code, or "off"; empty for `kgraph` in the user's cache folder, which is
             $XDG_CACHE_HOME or ~/.cache (`KGRAPH_CACHE`).
         floatx: element type of new layers, "float32" or "float64".
+        image_data_format: where images have their channels unless a layer is told: "channels_last" or "channels_first".
         num_threads: threads of native code; 0 for as many as this process may use (`KGRAPH_NUM_THREADS`).
         epsilon: the small number Keras calls epsilon; clips probabilities in losses.
     """
@@ -38,6 +39,7 @@ class Settings:
     verify: bool = False
     cache: str = ""
     floatx: str = "float32"
+    image_data_format: str = "channels_last"
     epsilon: float = 1e-7
     num_threads: int = 0
 
@@ -130,6 +132,20 @@ def set_epsilon(value: float) -> None:
     """Set the small number that clips probabilities in losses."""
     global _process
     _process = dataclasses.replace(_of_process(), epsilon=float(value))
+
+
+def image_data_format() -> str:
+    """Where images have their channels: "channels_last" or "channels_first"."""
+    return settings().image_data_format
+
+
+def set_image_data_format(value: str) -> None:
+    """Set what layers over images take if they are not told."""
+    global _process
+    if value not in ("channels_last", "channels_first"):
+        expected = "'channels_last' or 'channels_first'"
+        raise ArgumentError("set_image_data_format", expected=expected, received=repr(value))
+    _process = dataclasses.replace(_of_process(), image_data_format=value)
 
 
 def compilation_count() -> int:

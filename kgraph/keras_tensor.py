@@ -24,6 +24,9 @@ from kgraph.variable import Variable
 BATCH = symbol("batch")
 
 
+_OF_MODELS = ("compile", "evaluate", "fit", "get_weights", "layers", "predict", "save", "summary")
+
+
 class KerasTensor(Operators):
     """What `Input` and layers called on symbolic tensors give: a type and a history, no values.
 
@@ -65,6 +68,14 @@ class KerasTensor(Operators):
     def _keras_mask(self) -> Any:
         """The mask as a symbolic tensor, under Keras' name; None if there is none."""
         return FunctionOperation(mask_of, "mask")(self) if self.mask_type else None
+
+    def __getattr__(self, name: str) -> Any:
+        """Words for the methods of models, which tensors have not got."""
+        if name in _OF_MODELS:
+            made_by = f", the output of '{self.source}'" if self.source else ""
+            fix = "Keep the model: model = MyModel(), or model = Model(inputs, outputs)"
+            raise AttributeError(f"a symbolic tensor{made_by} has no {name}. {fix}")
+        raise AttributeError(f"'KerasTensor' object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"

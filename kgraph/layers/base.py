@@ -70,6 +70,8 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
             self._in_build = False
         self.built_with(*args, **kwargs)
         self.built = True
+        if self._first_weights is not None:
+            self.set_weights(self._first_weights)
 
     return wrapped
 
@@ -103,6 +105,7 @@ class Layer(WeightOptions, Configured):
         activity_regularizer: penalty on the outputs, divided by the batch size; see `kgraph.regularizers`.
         input_shape, input_dim, batch_input_shape, batch_size: shape of the input if this is the first layer of a
             `Sequential` model, as in older Keras.
+        weights: values that the weights get when they are made, as in older Keras.
 
     Calls: on symbolic tensors gives symbolic tensors; on arrays (or lists of numbers) gives arrays; inside another
     layer's `call` becomes part of the program.
@@ -142,6 +145,7 @@ class Layer(WeightOptions, Configured):
         self._source = user_location()
         self._signature = inspect.signature(self.call)
         self.first_shape = self._shape_of_input(kwargs)
+        self._first_weights = kwargs.pop("weights", None)
         if kwargs:
             wrong = next(iter(kwargs))
             known = [n for n in inspect.signature(type(self).__init__).parameters if n not in ("self", "kwargs")]

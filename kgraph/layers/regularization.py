@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kgraph.config import image_data_format
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.opdef import current_emitter
 from kgraph.keras_tensor import shape_text
@@ -125,7 +126,7 @@ class SpatialDropout(Dropout):
         if data_format not in (None, "channels_last", "channels_first"):
             expected, received = "'channels_last' or 'channels_first'", repr(data_format)
             raise ArgumentError(f"{self.label}: data_format", expected=expected, received=received)
-        self.data_format = data_format or "channels_last"
+        self.data_format = data_format or image_data_format()
 
     def check_inputs(self, inputs: Any) -> None:
         """The rank must fit."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from kgraph.config import image_data_format
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.dims import Shape
 from kgraph.ir.opdef import current_emitter
@@ -61,7 +62,7 @@ class SpatialLayer(Layer):
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.data_format = one_of(self.label, "data_format", data_format or "channels_last", FORMATS)
+        self.data_format = one_of(self.label, "data_format", data_format or image_data_format(), FORMATS)
 
     def check_inputs(self, inputs: Any) -> None:
         """The input has batch, channels and the spatial axes."""

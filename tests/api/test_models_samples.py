@@ -6,81 +6,33 @@ import sys
 
 import numpy as np
 import pytest
-from keras_samples import CLASSIFIER, FROM_ROOT, LIST, TWO_LAYERS, run
+from keras_samples import (
+    BRANCHES,
+    BUILTIN,
+    CLASSIFIER,
+    CNN_FACTORY,
+    COMPILE_BY_NAMES,
+    COMPILE_OLD_SGD,
+    COMPILE_WITH_OBJECTS,
+    CONVOLUTION,
+    EMBEDDING,
+    ENSEMBLE,
+    FROM_ROOT,
+    FUNCTIONAL,
+    IMAGE_CLASSIFIER,
+    LIST,
+    OLD_IMPORT_PATH,
+    PLACEHOLDER,
+    SEQUENTIAL,
+    STACKED_LSTM,
+    SUBCLASS,
+    TWO_INPUTS,
+    TWO_LAYERS,
+    run,
+)
 
 import kgraph
-from kgraph.errors import DTypeError
-
-SEQUENTIAL = """
-from keras.models import Sequential
-from keras.layers import Dense, Activation
-
-model = Sequential()
-model.add(Dense(units=20, input_dim=10)) # 添加第一层全连接层
-model.add(Activation('relu'))            # 添加ReLU激活层
-model.add(Dense(units=30))               # 添加第二层全连接层
-model.add(Activation('softmax'))         # 添加Softmax激活层
-"""
-
-FUNCTIONAL = """
-from keras.models import Model
-from keras.layers import Input, Dense, Activation
-
-inputs = Input(shape=(10,))        # 创建输入层
-x = Dense(units=20)(inputs)       # 第一次全连接层
-x = Activation('relu')(x)          # ReLU激活层
-outputs = Dense(units=30)(x)      # 第二次全连接层
-
-model = Model(inputs=inputs, outputs=outputs)   # 使用Model封装模型
-"""
-
-BRANCHES = """
-from keras.models import Input, Model
-from keras.layers import Dense, Concatenate, Reshape
-
-# define an input tensor with shape (samples, timesteps, features)
-input_tensor = Input(shape=(timesteps, num_features,))
-
-# define two parallel branches of the network
-branch1 = Dense(units=64, activation='relu')(input_tensor)
-branch2 = Dense(units=32, activation='relu')(input_tensor)
-
-# merge the branches using concatenation
-merged = Concatenate()([branch1, branch2])
-
-# apply additional layers on the concatenated output
-z = Dense(units=16, activation='relu')(merged)
-z = Dense(units=8, activation='relu')(z)
-pred = Dense(units=1, activation='sigmoid')(z)
-
-# build the functional model
-model = Model(inputs=input_tensor, outputs=pred)
-"""
-
-TWO_INPUTS = """
-from keras import Input, Model
-from keras.layers import Dense, Concatenate
-
-inputA = Input(shape=(100,))           # 定义输入A
-inputB = Input(shape=(10,))            # 定义输入B
-denseA = Dense(units=64)(inputA)       # 添加第一个全连接层
-activationA = Activation('relu')(denseA)   # 添加激活函数层
-denseB = Dense(units=32)(inputB)       # 添加第二个全连接层
-concatAB = Concatenate()([activationA, denseB])    # 将两个输入合并
-output = Dense(units=1, activation='sigmoid')(concatAB)      # 添加输出层
-model = Model(inputs=[inputA, inputB], outputs=output)        # 创建模型对象
-"""
-
-BUILTIN = """
-from keras.models import Model
-from keras.layers import Input, Dense
-
-input1 = Input(shape=(1000,))
-input2 = Input(shape=(100,))
-hidden = Dense(units=32, activation='relu')(input)
-output = Dense(units=1, activation='sigmoid')(hidden)
-model = Model([input1, input2], output)
-"""
+from kgraph.errors import ArgumentError, DTypeError, GraphError, ShapeError
 
 
 @pytest.fixture(autouse=True)
@@ -151,3 +103,96 @@ def test_a_builtin_given_for_an_input_is_explained_and_the_corrected_sample_runs
 def test_samples_leave_no_keras_behind():
     run(TWO_LAYERS)
     assert not [name for name in sys.modules if name.partition(".")[0] == "keras"]
+
+
+def test_a_convolution_without_a_classifier_behind_it():
+    """It builds; labels do not fit its images, and a Flatten and a Dense mend that."""
+    model = run(CONVOLUTION, input_shape=(8, 8, 1))["model"]
+    assert model.output_shape == (None, 4, 4, 32)
+    model.compile("adam", "categorical_crossentropy", run_eagerly=True)
+    with pytest.raises(ShapeError, match=r"expected .*4, 4, 32\), received \(.*3\)"):
+        model.fit(np.ones((2, 8, 8, 1)), np.eye(3)[:2], verbose=0)
+    ending = """
+from keras.layers import Dense, Flatten
+model.add(Flatten())
+model.add(Dense(3, activation='softmax'))
+"""
+    model = run(CONVOLUTION + ending, input_shape=(8, 8, 1))["model"]
+    assert_probabilities(model(np.ones((2, 8, 8, 1))), (2, 3))
+
+
+def test_embedding_with_the_imports_that_the_sample_forgets():
+    names = {"vocab_size": 50, "embedding_dim": 4, "maxlen": 6, "num_classes": 1}
+    with pytest.raises(NameError, match="Flatten"):
+        run(EMBEDDING, **names)
+    model = run("from keras.layers import Dense, Flatten\n" + EMBEDDING, **names)["model"]
+    assert model.count_params() == 50 * 4 + 6 * 4 + 1
+    assert model(np.arange(12).reshape(2, 6)).shape == (2, 1)
+
+
+@pytest.mark.skipif(not hasattr(kgraph.layers, "LSTM"), reason="no recurrent layers in this build")
+def test_stacked_recurrent_layers_take_any_length():
+    with pytest.raises(NameError, match="Dense"):
+        run(STACKED_LSTM, num_features=3, num_classes=4)
+    model = run("from keras.layers import Dense\n" + STACKED_LSTM, num_features=3, num_classes=4)["model"]
+    for steps in (2, 5):
+        assert_probabilities(model(np.ones((2, steps, 3))), (2, 4))
+
+
+def test_an_ensemble_whose_inputs_are_lost_is_explained_and_the_corrected_sample_runs():
+    names = {"num_sub_networks": 3, "timesteps": 5, "num_features": 2, "num_classes": 4}
+    with pytest.raises(NameError, match="Concatenate"):
+        run(ENSEMBLE, **names)
+    imported = "from keras.layers import Concatenate\n" + ENSEMBLE
+    words = r"depends on Input 'input_layer\w*', which is not in inputs=\[input_layer\w*\]"
+    with pytest.raises(GraphError, match=words):
+        run(imported, **names)
+    one_input = "inputs = Input((timesteps, num_features,))"
+    shared = imported.replace("    " + one_input, "    pass").replace("branches = []", f"branches = []\n{one_input}")
+    model = run(shared, **names)["model"]
+    with pytest.raises(ArgumentError, match=r"compile\(metrics=\{'output_0': ...\}\): no such output. The output is"):
+        model.evaluate(np.ones((2, 5, 2)), np.ones((2, 1, 5, 12)), verbose=0)
+    by_layer = "ensemble_pred = Concatenate(axis=1, name='ensemble')(outputs)"
+    corrected = shared.replace("ensemble_pred = Concatenate()(outputs)", by_layer)
+    corrected = corrected.replace("{'output_%d' % i: mae for i in range(num_sub_networks)}", "{'ensemble': mae}")
+    model = run(corrected, **names)["model"]
+    assert model.predict(np.ones((2, 5, 2)), verbose=0)[0].shape == (2, 3, 5, 4)
+    assert len(model.evaluate(np.ones((2, 5, 2)), np.ones((2, 3, 5, 4)), verbose=0)) == 2
+
+
+def test_image_classifiers_compile_as_printed():
+    code = IMAGE_CLASSIFIER + COMPILE_WITH_OBJECTS + COMPILE_BY_NAMES
+    code += "from keras.optimizers import SGD\n" + COMPILE_OLD_SGD
+    scope = run(code, input_shape=(8, 8, 1), num_classes=3)
+    assert scope["model"].output_shape == (None, 3)
+    assert scope["model"].optimizer.get_config()["learning_rate"] == pytest.approx(0.01)
+    with pytest.raises(NameError, match="SGD"):
+        run(COMPILE_OLD_SGD, model=scope["model"])
+    factory = run(CNN_FACTORY)["model"]
+    assert factory.count_params() == 241546
+    assert [layer.output.shape[1:] for layer in factory.layers[-4:]] == [(1152,), (128,), (128,), (10,)]
+
+
+def test_placeholders_have_the_shape_that_is_printed():
+    tensor = run(PLACEHOLDER, height=4, width=5, channels=3)["input_tensor"]
+    assert (tensor.shape, tensor.dtype) == ((None, 4, 5, 3), "float32")
+
+
+def test_old_import_paths():
+    model = kgraph.Sequential([kgraph.Input((8,))])
+    run(OLD_IMPORT_PATH, model=model, num_classes=3)
+    assert_probabilities(model(np.ones((2, 8))), (2, 3))
+    assert [type(layer).__name__ for layer in model.layers][3] == "BatchNormalization"
+
+
+def test_a_model_called_in_its_own_definition_is_explained_and_both_corrections_run():
+    words = r"the output of 'my_model\w*' has no compile. Keep the model: model = MyModel\(\)"
+    with pytest.raises(AttributeError, match=words):
+        run(SUBCLASS)
+    for old, new in (
+        ("MyModel()(input_data)", "Model(input_data, predictions)"),
+        ("self.fc3 = Dense(16, activation='relu')", "self.fc3 = Dense(1, activation='sigmoid')"),
+    ):
+        code = SUBCLASS.replace(old, new).replace("MyModel()(input_data)", "MyModel()").replace("epochs=5", "verbose=0")
+        scope = run(code)
+        assert scope["model"].predict([[0.5, 0.6]], verbose=0).shape == (1, 1)
