@@ -10,9 +10,10 @@ from kgraph.compiler.codegen.product_writer import PLANNED_PARAMS, ProductWriter
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.thin import axpy_kernel, dot_kernel
 from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, tiling, undefined
+from kgraph.ir.dims import Dim
 
 # Fields of a plan, all of 64 bits; the micro-kernels follow, tallest first.
-_TRANSPOSE_A, _TRANSPOSE_B, _PACK_A, _PACK_B, _COLUMN_KERNEL, _ROW_KERNEL, _KERNELS = range(7)
+_TRANSPOSE_A, _TRANSPOSE_B, _PACK_A, _PACK_B, _COLUMN_KERNEL, _ROW_KERNEL, _PACKED, _KERNELS = range(8)
 # The plan of a product over windows has the function that collects the first operand in place of a kernel.
 _GATHER = _COLUMN_KERNEL
 # Products over windows whose first operand is packed: k of a pass, and rows of a block, of which a few lines at a time
@@ -74,10 +75,13 @@ def _round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
-def plan(module: Module, target: Target, element: str, transpose_a: bool, transpose_b: bool) -> str:
-    """Name of the constant that says which kernels serve operands stored like this; written on first use."""
+def plan(module: Module, target: Target, element: str, transpose_a: bool, transpose_b: bool, packed: bool) -> str:
+    """Name of the constant that says which kernels serve operands stored like this; written on first use.
+
+    `packed`: B was packed by `pack_ahead`.
+    """
     t = tiling(target, element)
-    name = f"matmul.plan.{element}.{'t' if transpose_a else 'n'}{'t' if transpose_b else 'n'}"
+    name = f"matmul.plan.{element}.{'t' if transpose_a else 'n'}{'t' if transpose_b else 'n'}{'p' * packed}"
     if any(text.startswith(f"@{name} ") for text in module.globals):
         return name
     fields = [f"i64 {int(transpose_a)}", f"i64 {int(transpose_b)}"]
@@ -85,8 +89,26 @@ def plan(module: Module, target: Target, element: str, transpose_a: bool, transp
     fields.append(f"ptr @{pack_b(module, target, t, transpose_b)}")
     fields.append(f"ptr @{(axpy_kernel if transpose_a else dot_kernel)(module, target, t)}")
     fields.append(f"ptr @{(dot_kernel if transpose_b else axpy_kernel)(module, target, t)}")
+    fields.append(f"i64 {int(packed)}")
     fields += [f"ptr @{micro_kernel(module, target, t, height, not transpose_a)}" for height in t.heights]
     return module.constant(name, fields)
+
+
+def fits_ahead(t: Tiling, n: Dim, k: Dim) -> bool:
+    """Whether a whole B of k rows and n columns can be packed ahead of several products with it."""
+    return isinstance(n, int) and isinstance(k, int) and k <= t.depth and k * _round_up(n, t.width) <= t.b_block
+
+
+def pack_ahead(
+    f: Function, target: Target, t: Tiling, transpose_b: bool, b: str, scratch: str, sizes: tuple[str, str, str]
+) -> None:
+    """Write a call that packs B for later products with the same scratch memory, of at least as many rows as the
+    lowest tile has; `sizes` are n, k, ldb."""
+    n, k, ldb = sizes
+    packer = pack_b(f.module, target, t, transpose_b)
+    to = f.gep(t.element, scratch, str(scratch_layout(t, False).b))
+    panel = f.mul(k, str(t.width))
+    f.line(f"call void @{packer}(ptr {b}, ptr {to}, i64 {k}, i64 {n}, i64 {ldb}, i64 {panel})")
 
 
 def gathered_plan(module: Module, target: Target, t: Tiling, transposed: bool, gather: str, pack: str) -> str:
@@ -95,7 +117,7 @@ def gathered_plan(module: Module, target: Target, t: Tiling, transposed: bool, g
     if any(text.startswith(f"@{name} ") for text in module.globals):
         return name
     fields = [f"i64 {int(transposed)}", "i64 0", f"ptr @{pack_a(module, target, t)}" if transposed else "ptr null"]
-    fields += [f"ptr @{pack}", f"ptr @{gather}", "ptr null"]
+    fields += [f"ptr @{pack}", f"ptr @{gather}", "ptr null", "i64 0"]
     fields += [f"ptr @{micro_kernel(module, target, t, height, not transposed)}" for height in t.heights]
     return module.constant(name, fields)
 
@@ -243,7 +265,9 @@ class _Blocked(_Loops):
         self.mc = self._down(f.binary("udiv", "i64", str(t.a_block), self.step), t.rows)
         rows = f.binary("udiv", "i64", str(t.partial), f.add(self.nc, str(t.width)))
         self.mb = self._pick(self.single, "%m", self._down(self._max(f.add(rows, str(-t.rows)), "0"), t.rows))
-        self.direct_b = self._both(self._is("sle", "%m", str(t.rows)), f.binary("xor", "i1", self.transpose_b, "true"))
+        self.ahead = self._is("ne", self._field("i64", _PACKED), "0")
+        elsewhere = f.binary("or", "i1", self.transpose_b, self.ahead)
+        self.direct_b = self._both(self._is("sle", "%m", str(t.rows)), f.binary("xor", "i1", elsewhere, "true"))
         # An A stored [k, m] that one panel of columns reads once is not worth packing.
         tall = self._both(self._is("sge", "%m", str(t.rows)), self._is("sgt", "%n", str(t.width)))
         self.packed_a = self._both(self.transpose_a, tall)
@@ -275,7 +299,8 @@ class _Blocked(_Loops):
         to = self._at(self.packed_b, f.mul(first, self.kc))
         count = self._sub(self.columns, first)
         values = [source, to, self.kc, count, "%ldb", f.mul(self.kc, str(self.t.width))]
-        self._call(self._field("ptr", _PACK_B), ["ptr", "ptr", *["i64"] * 4], values)
+        with f.when(f.binary("xor", "i1", self.ahead, "true")):
+            self._call(self._field("ptr", _PACK_B), ["ptr", "ptr", *["i64"] * 4], values)
 
     def _pack_a(self) -> None:
         """Pack the block of an A stored [k, m] into panels; the last panel is moved back so that it ends at m."""

@@ -9,6 +9,7 @@ from kgraph.compiler.analysis.kernels import expressions, statements
 from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index
 from kgraph.compiler.analysis.partition import UNDIVIDED, Division, divide
 from kgraph.compiler.analysis.windows import Plain, as_plain
+from kgraph.compiler.codegen.blocking import fits_ahead, pack_ahead
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
 from kgraph.compiler.codegen.matmul import PARTS, MatmulSpec, emit_matmul, emit_window_product
@@ -66,6 +67,7 @@ class KernelWriter:
         self.expressions = Expressions(f, target, self.bases, uses)
         self.functions = self.expressions.functions
         self.products = 0
+        self.ahead: set[Contract] = set()  # products whose second operand is packed before a loop
 
     def take_rows(self, scope: Scope) -> None:
         """Compute which rows are this part's, if all statements divide the same ones."""
@@ -123,6 +125,7 @@ class KernelWriter:
         if stmt.extent == 0:
             return
         sums, before = self._enter(scope, stmt, 1)
+        self._pack_ahead(before, stmt)
         start, stop = self._bounds(before, stmt, 1 if stmt.kind == "parallel" else _GRAIN)
         self._rounds(before, stmt, (start, stop, 1), sums, None)
         for name in sums:
@@ -297,7 +300,7 @@ class KernelWriter:
             inside.locals[stmt.acc] = Value(sums[0], lanes)
             writer.body(inside, body)
 
-        spec = _spec(stmt, plain)
+        spec = _spec(stmt, plain, stmt in self.ahead)
         if spec is None:
             slots = {v: n for n, v in enumerate(variables) if v in window_names(stmt)}
             emit_window_product(self.f.module, self.target, name, stmt, params, slots, epilogue)
@@ -312,6 +315,25 @@ class KernelWriter:
         listed = ", ".join(f"{ty} {text}" for ty, text in args + captured)
         self.f.line(f"call void @{name}({listed})")
         scope.forget(names)
+
+    def _pack_ahead(self, before: Scope, loop: For) -> None:
+        """Pack, before a loop, the second operands of its products that are the same in all rounds."""
+        products = [s for s in statements(loop.body) if isinstance(s, Contract)]
+        kept = changed(loop.body)
+        for stmt in products:
+            b, t = stmt.b, tiling(self.target, stmt.dtype.llvm)
+            if not isinstance(b, Matrix) or stmt in self.ahead or not fits_ahead(t, stmt.n, stmt.k):
+                continue
+            names = set().union(*map(symbols_of, b.batch))
+            shared = sum(other.scratch == stmt.scratch for other in products) > 1
+            if shared or "@" + b.buffer.name in kept or any(before.level_of(name) is None for name in names):
+                continue
+            self.ahead.add(stmt)
+            corner = self._corner(before, b)
+            rows, ldb = (self.expressions.indices.dim(before, d) for d in (stmt.m, b.buffer.shape[-1]))
+            with self.f.when(self.f.binary("icmp sge", "i64", rows, str(t.heights[-1]))):
+                sizes = (str(stmt.n), str(stmt.k), ldb)
+                pack_ahead(self.f, self.target, t, b.transposed, corner, self.bases[stmt.scratch.name], sizes)
 
     def _operands(self, scope: Scope, stmt: Contract, plain: Plain | None) -> list[str]:
         """Addresses that a product gets for its operands: first elements, or whole buffers of windows."""
@@ -355,10 +377,10 @@ class KernelWriter:
         return sorted(buffers), sorted(indices - own), dict(sorted(outer.items()))
 
 
-def _spec(stmt: Contract, plain: Plain | None) -> MatmulSpec | None:
+def _spec(stmt: Contract, plain: Plain | None, packed: bool) -> MatmulSpec | None:
     """The kind of a product of plain matrices; None for one over windows."""
     if isinstance(stmt.a, Matrix) and isinstance(stmt.b, Matrix):
-        return MatmulSpec(stmt.dtype.llvm, stmt.a.transposed, stmt.b.transposed)
+        return MatmulSpec(stmt.dtype.llvm, stmt.a.transposed, stmt.b.transposed, packed)
     return None if plain is None else MatmulSpec(stmt.dtype.llvm, plain.transpose_a, plain.transpose_b)
 
 

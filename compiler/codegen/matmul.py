@@ -41,11 +41,13 @@ class MatmulSpec:
         element: "float" or "double".
         transpose_a: A is stored [k, m] instead of [m, k].
         transpose_b: B is stored [n, k] instead of [k, n].
+        packed_b: B was packed before (`blocking.pack_ahead`).
     """
 
     element: str
     transpose_a: bool
     transpose_b: bool
+    packed_b: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def emit_matmul(
     written into the module on first use and shared by all products.
     """
     shared = product(module, target, spec.element)
-    constant = plan(module, target, spec.element, spec.transpose_a, spec.transpose_b)
+    constant = plan(module, target, spec.element, spec.transpose_a, spec.transpose_b, spec.packed_b)
     _emit_product(module, target, name, shared, constant, extra_params)
     _emit_finish(module, target, tiling(target, spec.element), f"{name}.finish", extra_params, epilogue)
 
