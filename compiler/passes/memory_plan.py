@@ -273,11 +273,15 @@ class _Planner:
         return _may_share(maker, self.root, old, out)
 
     def _assign_slots(self, blocks: list[_Block]) -> tuple[Slot, ...]:
-        """Largest first, each into the first slot whose blocks it does not meet: greedy interval colouring."""
+        """Largest first, each into the first slot whose blocks it does not meet: greedy interval colouring.
+
+        Slots where a block takes the place of what it is made of come first: that memory is in the cache.
+        """
         slots: list[list[_Block]] = []
         for block in sorted(blocks, key=lambda b: (-_typical(b.type.nbytes), b.first)):
-            free = (n for n, slot in enumerate(slots) if not any(block.conflicts(other) for other in slot))
-            number = next(free, len(slots))
+            free = [n for n, slot in enumerate(slots) if not any(block.conflicts(other) for other in slot)]
+            cached = [n for n in free if not set(block.shares).isdisjoint(slots[n])]
+            number = next(iter([*cached, *free]), len(slots))
             if number == len(slots):
                 slots.append([])
             slots[number].append(block)
@@ -304,7 +308,9 @@ def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
     """Whether `out` may be the same memory as `source`: each element of `source` is read only in the loop body that
     writes that element of `out`, at the very same index and not after the write.
 
-    An index that is data may come more than once: the second time it would read what the first time wrote.
+    A kernel writes each element of `out` once. So a body may read and write at several indices, such as those of the
+    gates of a cell: what it reads no other round has written. An index that is data may come more than once: the
+    second time it would read what the first time wrote.
     """
     if any(isinstance(s, Contract) and source in (s.a.buffer, s.b.buffer) for s in statements(kernel.body)):
         return False
@@ -315,7 +321,7 @@ def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
         stores = [s for s in plain if isinstance(s, Store) and s.buffer == out]
         if loads and not stores:
             return False
-        if any(load.index != store.index for load in loads for store in stores):
+        if not {load.index for load in loads} <= {store.index for store in stores}:
             return False
         if any(not lets.isdisjoint(symbols_of(dim)) for load in loads for dim in load.index):
             return False

@@ -22,7 +22,7 @@ from kgraph.ir.dims import symbol
 from kgraph.ir.dtypes import f32
 from kgraph.ir.graph import Graph, GraphBuilder
 from kgraph.ir.loop_parser import parse_kernel
-from kgraph.ir.opdef import emitting
+from kgraph.ir.opdef import current_emitter, emitting
 from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY
 from kgraph.primitives.contractions import matmul as product
@@ -308,6 +308,26 @@ def test_a_place_that_is_data_is_not_updated_where_it_stands(index, right):
     kernel = parse_kernel(f"{head} store %y[{index}] = %x[{index}] * 2:f32\n }}\n}}")
     x, _, y = kernel.buffers
     assert same_index(kernel, x, y) == right
+
+
+@pytest.mark.parametrize("reads, right", [(("i", "8+i"), True), (("i", "i"), True), (("i", "1+i"), False)])
+def test_all_places_that_a_round_reads_are_written_by_it(reads, right):
+    body = "let a: f32 = %x[{}]\n let b: f32 = %x[{}]\n store %y[i] = a + b\n store %y[8+i] = a * b\n"
+    head = "kernel @k(%x: f32[16] in, %y: f32[16] out) {\n parallel for i in 0..8 {\n "
+    kernel = parse_kernel(f"{head}{body.format(*reads)} }}\n}}")
+    assert same_index(kernel, *kernel.buffers) == right
+
+
+def test_gates_of_a_sequence_take_the_place_of_what_they_are_made_of():
+    def function(x, kernel, hidden, cell):
+        emit = current_emitter().emit
+        *_, gates = emit("lstm_sequence", exp(sum_(x, axes=(0,), keepdims=False)), kernel, hidden, cell, reverse=False)
+        return [exp(sum_(gates, axes=(1,), keepdims=False))]
+
+    graph, calls, plan = build(function, *(TensorType(f32, s) for s in ((2, 3, 5, 8), (2, 8), (3, 2), (3, 2))))
+    call = next(call for call in plan.calls if "lstm" in call.kernel)
+    assert plan.places[call.writes[0]].index == plan.places[call.reads[0]].index
+    assert faults_at((graph, calls, plan)) == []
 
 
 def test_a_value_that_all_parts_of_a_kernel_read_is_not_overwritten_by_one():

@@ -190,22 +190,25 @@ class _Checker:
         return region == second and max(start, begin) < min(end, stop)
 
     def in_place(self, kernel, source, out, *places):
-        """Whether each element of buffer `source` is read only right before the same element of `out` is stored."""
+        """Whether elements of buffer `source` are read only right before the same elements of `out` are stored."""
         (_, start, end), (_, begin, stop) = (self.span(n)[1] for n in places)
         buffers = kernel.buffers
         if (start, end) != (begin, stop) or buffers[source].dtype.bits != buffers[out].dtype.bits:
             return False
         if buffers[source] in _product_operands(kernel.body):
             return False  # elements of a product are read many times, in no particular order
-        events = _events(kernel, source, out, self.sizes)
-        waiting = set()
-        for kind, element in events:
+        waiting, stored, before = set(), set(), ""
+        for kind, element in _events(kernel, source, out, self.sizes):
             if kind == "load":
+                if element in stored or (before == "store" and waiting):
+                    return False
                 waiting.add(element)
-            elif waiting - {element}:
+            elif waiting and element not in waiting:
                 return False
             else:
-                waiting.clear()
+                waiting.discard(element)
+                stored.add(element)
+            before = kind
         return not waiting
 
     def results(self):
