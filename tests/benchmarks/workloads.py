@@ -158,6 +158,40 @@ def _recurrent(kind: str, sizes: tuple[int, ...]) -> dict[str, Callable[[Any], A
     return {"keras": for_keras, "torch": for_torch}
 
 
+_WIDTH, _HEADS, _INNER = 128, 4, 512  # of the transformer
+
+
+def _transformer_keras(keras: Any) -> Any:
+    """Two blocks that normalise after each sum, then the mean over the steps."""
+    layers = keras.layers
+    x = inputs = keras.Input((64, _WIDTH))
+    for _ in range(2):
+        attended = layers.MultiHeadAttention(_HEADS, _WIDTH // _HEADS)(x, x)
+        x = layers.LayerNormalization()(layers.Add()([x, attended]))
+        inner = layers.Dense(_WIDTH)(layers.Dense(_INNER, activation="relu")(x))
+        x = layers.LayerNormalization()(layers.Add()([x, inner]))
+    x = layers.GlobalAveragePooling1D()(x)
+    return keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
+
+
+def _transformer_torch(torch: Any) -> Any:
+    nn = torch.nn
+
+    class Network(nn.Module):  # type: ignore[misc,name-defined]
+        """PyTorch's own blocks, and a linear layer on the mean over the steps."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            block = nn.TransformerEncoderLayer
+            self.blocks = nn.Sequential(*(block(_WIDTH, _HEADS, _INNER, 0.0, batch_first=True) for _ in range(2)))
+            self.last = nn.Linear(_WIDTH, 10)
+
+        def forward(self, x: Any) -> Any:
+            return self.last(self.blocks(x).mean(1))
+
+    return Network()
+
+
 WORKLOADS = {
     "mlp_small": Workload(
         "10-20-30, batch 32, Adam", (10,), 30, 32, 500, "adam", **_dense((10, 20, 30))
@@ -183,5 +217,9 @@ WORKLOADS = {
     ),
     "gru": Workload(
         "GRU 128 on 50 steps of 32 features, batch 64, Adam", (50, 32), 10, 64, 10, "adam", **_recurrent("GRU", (128,))
+    ),
+    "transformer": Workload(
+        "two blocks of 4 heads on 64 steps of 128 features, batch 32, Adam", (64, _WIDTH), 10, 32, 10, "adam",
+        _transformer_keras, _transformer_torch,
     ),
 }  # fmt: skip
