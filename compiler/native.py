@@ -18,6 +18,7 @@ from kgraph.compiler.loops.vectorize import vectorize
 from kgraph.compiler.lower import Lowered, LoweredCall, LoweredLoop, constants, lower, lowered_kernels
 from kgraph.compiler.passes.fuse import fuse
 from kgraph.compiler.passes.memory_plan import copy_outputs, memory_plan
+from kgraph.compiler.passes.split_reductions import split_reductions
 from kgraph.compiler.pipeline import Observer, run
 from kgraph.errors import GraphError
 from kgraph.ir.artifact import Artifact, KernelCall, Loop, MemoryPlan, ObjectFile
@@ -93,7 +94,7 @@ def compile_native(
     target = current()
     # The same program has the same text whenever it is compiled: each is loaded as a library of its own.
     name = f"program_{graph.name}"
-    fused = run(graph, (fuse, _with_states(copy_outputs, states)), name="fused", observer=observer)
+    fused = run(graph, (split_reductions, fuse, _with_states(copy_outputs, states)), name="fused", observer=observer)
     calls = _optimised(lower(fused, _scratch_rule(target)), check)
     plan = memory_plan(fused, calls, states)
     made = tuple(lowered_kernels(calls))

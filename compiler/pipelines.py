@@ -14,6 +14,7 @@ from kgraph.compiler.passes.fuse import fuse
 from kgraph.compiler.passes.shape_inference import shape_inference
 from kgraph.compiler.passes.shrink import shrink
 from kgraph.compiler.passes.simplify import simplify
+from kgraph.compiler.passes.split_reductions import split_reductions
 from kgraph.compiler.passes.stabilize import stabilize
 from kgraph.ir.graph import Graph
 
@@ -42,5 +43,5 @@ OPTIMIZE: tuple[Pass, ...] = (
 
 # Every pass that may be asked for by name.
 PASSES: tuple[Pass, ...] = (
-    autodiff, cse, dce, erase_stop_gradient, fold, fuse, shape_inference, shrink, simplify, stabilize,
+    autodiff, cse, dce, erase_stop_gradient, fold, fuse, shape_inference, shrink, simplify, split_reductions, stabilize,
 )  # fmt: skip

@@ -6,6 +6,7 @@ deviation is 1. The rest is zero but for rounding, so it has no slope.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -94,7 +95,7 @@ class Moments:
         variance = call("sub", call("div", self.local(self.squares), self.count), call("mul", rest, rest))
         return (
             Init(self.total, zero),
-            *each(lambda at: (Accumulate(self.total, "add", self.context.read(0, at)),), {self.total: self.dtype}),
+            *each(self._first, {self.total: self.dtype}),
             Let(self.mean, call("div", self.local(self.total), self.count)),
             Init(self.apart, zero),
             Init(self.squares, zero),
@@ -102,6 +103,9 @@ class Moments:
             Let(self.rest, call("div", self.local(self.apart), self.count)),
             Let(self.variance, call("max", variance, zero)),
         )
+
+    def _first(self, at: Index) -> tuple[Stmt, ...]:
+        return (Accumulate(self.total, "add", self.context.read(0, at)),)
 
     def _second(self, at: Index) -> tuple[Stmt, ...]:
         difference = self.local(self.context.fresh("difference"))
@@ -130,8 +134,10 @@ def _moments_grad(dy: Any, y: Any, x: Any, axes: tuple[int, ...]) -> tuple[Any]:
     return (current_emitter().emit("scale_shift", x, mean, slope, shift, axes=axes),)
 
 
-def _moments_loops(context: LoopContext, axes: tuple[int, ...]) -> tuple[Stmt, ...]:
-    found = Moments(context, axes)
+def _moments_loops(
+    context: LoopContext, axes: tuple[int, ...], moments: type[Moments] = Moments
+) -> tuple[Stmt, ...]:
+    found = moments(context, axes)
 
     def row(index: Index, each: Each) -> tuple[Stmt, ...]:
         at = [i for a, i in enumerate(index) if a not in axes]
@@ -165,6 +171,76 @@ def moments(x: Array, axes: tuple[int, ...]) -> Any:
     return two_part_moments(x, axes)
 
 
+# --- statistics of the whole from those of its parts ------------------------------------------------------------------
+def _infer_pooled(types: Types, attrs: Attrs) -> tuple[TensorType, TensorType, TensorType]:
+    expect("pooled_moments", types, attrs, 3, ("axes",))
+    expect_floats("pooled_moments", types)
+    for operand in (1, 2):
+        expect_shape("pooled_moments", operand, types[operand], types[0].shape)
+    axes = expect_axes("pooled_moments", attrs["axes"], types[0].rank)
+    found = types[0].with_shape(reduced_shape(types[0].shape, axes, False))
+    return found, found, found
+
+
+def _pooled_grad(dy: Any, y: Any, mean: Any, rest: Any, variance: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    (dmean, _, dvariance), count = dy, count_of(mean, axes)
+    slope = None if dmean is None else spread(dmean / count, mean, axes, False)
+    if dvariance is None:
+        return slope, slope, None
+    inside = spread(dvariance / count, mean, axes, False)
+    apart = (mean - spread(y[0], mean, axes, False)) + (rest - spread(y[1], mean, axes, False))
+    between = inside * apart * 2.0
+    slope = between if slope is None else slope + between
+    return slope, slope, inside
+
+
+class _PooledMoments(Moments):
+    """The same for parts of one size, each with a mean, a rest and a variance."""
+
+    def _first(self, at: Index) -> tuple[Stmt, ...]:
+        return (Accumulate(self.total, "add", call("add", self.context.read(0, at), self.context.read(1, at))),)
+
+    def _second(self, at: Index) -> tuple[Stmt, ...]:
+        difference = self.local(self.context.fresh("difference"))
+        mean, rest, variance = (self.context.read(operand, at) for operand in range(3))
+        apart = call("add", call("sub", mean, self.local(self.mean)), rest)
+        return (
+            Let(difference.name, apart),
+            Accumulate(self.apart, "add", difference),
+            Accumulate(self.squares, "add", call("add", call("mul", difference, difference), variance)),
+        )
+
+
+def _pooled_samples(rng: np.random.Generator) -> Iterator[Sample]:
+    for n, (shape, axes) in enumerate(CASES):
+        mean, rest, variance = (numbers(rng, shape, (f32, f64)[n % 2]) for _ in range(3))
+        yield Sample((mean, rest / 1024, abs(variance)), {"axes": axes})
+
+
+@primitive(
+    infer=_infer_pooled,
+    grad=_pooled_grad,
+    lower=Loops(functools.partial(_moments_loops, moments=_PooledMoments), reads_once=False),
+    samples=_pooled_samples,
+    errors=(
+        bad("3 operands", of((2, 3)), axes=(0,)),
+        bad("shape (2, 4)", of((2, 4)), of((2, 3)), of((2, 4)), axes=(0,)),
+        bad("a rising tuple", of((2, 3)), of((2, 3)), of((2, 3)), axes=(1, 0)),
+    ),
+    source="Chan, Golub and LeVeque (1983), eq. 2.1, for many parts of one size",
+)
+def pooled_moments(mean: Array, rest: Array, variance: Array, axes: tuple[int, ...]) -> Any:
+    """Mean, its rest and variance of the whole from the `moments` of its parts, which lie along `axes`."""
+    parts = mean.astype(np.float64) + rest
+    count = max(math.prod(mean.shape[a] for a in axes), 1)
+    exact = np.sum(parts, axis=axes) / count
+    first = np.asarray(exact, mean.dtype)
+    inside, apart = np.sum(variance, axis=axes, dtype=np.float64), parts - np.expand_dims(exact, axes)
+    whole = np.maximum((inside + np.sum(apart * apart, axis=axes)) / count, 0)
+    return first, np.asarray(exact - first, mean.dtype), np.asarray(whole, mean.dtype)
+
+
+# --- sums of two things -----------------------------------------------------------------------------------------------
 def _infer_paired(types: Types, attrs: Attrs) -> tuple[TensorType, TensorType]:
     expect("paired_sums", types, attrs, 2, ("axes",))
     expect_floats("paired_sums", types)
@@ -284,4 +360,4 @@ def scale_shift(x: Array, mean: Array, scale: Array, shift: Array, axes: tuple[i
     return (x - _wide(mean, x, axes)) * _wide(scale, x, axes) + _wide(shift, x, axes)
 
 
-OPS = (moments, paired_sums, scale_shift)
+OPS = (moments, pooled_moments, paired_sums, scale_shift)
