@@ -20,9 +20,9 @@ _GATHER, _PACK, _LINE, _PIXELS, _PIXEL, _HEIGHT, _COLLECTED, _DOWN, _TAPS, _TAP,
 _SHORTEST_RUN = 24
 # Panels of columns up to which collecting the operand for each tap costs too much.
 _MOST_PANELS = 2
-# Elements of a block of collected lines: for the outer products, which read it again for each tap, with the pixels of
-# the second operand in the first-level cache, for the others in the second-level cache.
-_BLOCK_OF_OUTER, _BLOCK_OF_INNER = 5 << 10, 24 << 10
+# Elements of a block of collected lines. For the outer products it holds the pixels of the second operand as well and
+# is read again for each tap: much smaller ones mean few pixels for each sum that is kept in registers.
+_BLOCK_OF_OUTER, _BLOCK_OF_INNER = 12 << 10, 24 << 10
 
 
 def lines_of(t: Tiling, stmt: Contract) -> PaddedLines | None:

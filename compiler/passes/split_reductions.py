@@ -12,6 +12,8 @@ from kgraph.ir.graph import Graph, Node
 MOST_RESULTS = 512
 # Fewer elements for each partial result are not worth a second kernel.
 LEAST_ELEMENTS = 64
+# Sums of weights in so many parts, as long as the parts are small beside what is read.
+WEIGHT_PARTS, MOST_WEIGHTS = 8, 1 << 16
 
 
 def split_reductions(graph: Graph) -> Graph:
@@ -19,6 +21,9 @@ def split_reductions(graph: Graph) -> Graph:
 
     A reduction that leaves only channels cannot be divided among threads; one for each image can, and what an image
     needs stays in the cache: `moments` reads it twice. How the sums are cut depends on the shapes only.
+
+    The gradient of few weights of a convolution is made in parts of the batch: divided by weights, each thread would
+    read all pixels.
 
     Before: s = sum(x: f32[batch, 32, 32, 16]) {axes=[0, 1, 2]} : f32[16]
     After:  p = sum(x) {axes=[1, 2]} : f32[batch, 16]; s = sum(p) {axes=[0]}
@@ -28,6 +33,8 @@ def split_reductions(graph: Graph) -> Graph:
         axes = _reduced_axes(node)
         if axes is not None and _is_worth_it(node, axes):
             splitter.split(node, axes)
+        elif node.op.name == "conv_weight_grad" and _has_few_weights(node):
+            splitter.split_weights(node)
         else:
             splitter.keep(node)
     return splitter.finish()
@@ -51,6 +58,13 @@ def _is_worth_it(node: Node, axes: tuple[int, ...]) -> bool:
     if axes[:1] != (0,) or len(axes) == 1 or not isinstance(results, int) or results > MOST_RESULTS:
         return False
     return _at_least(product(tuple(shape[axis] for axis in axes[1:])), LEAST_ELEMENTS)
+
+
+def _has_few_weights(node: Node) -> bool:
+    weights, pixels = product(node.output.type.shape), product(node.inputs[1].type.shape[1:-1])
+    few = isinstance(weights, int) and weights <= MOST_WEIGHTS
+    is_plain = all(size == 1 for size in node.attrs["kernel"])  # one product of matrices, read along the batch
+    return few and node.attrs["groups"] == 1 and not is_plain and _at_least(pixels, LEAST_ELEMENTS)
 
 
 def _at_least(size: Dim, least: int) -> bool:
@@ -77,3 +91,9 @@ class _Splitter(Rewriter):
             whole = (self.emit("sum", part, axes=(0,), keepdims=False),)
         for old, new in zip(node.outputs, whole, strict=True):
             self.replace(old, new)
+
+    def split_weights(self, node: Node) -> None:
+        """Replace a gradient of weights by the sum of several."""
+        self.loc = node.loc
+        parts = self.emit("conv_weight_grad_parts", *self.resolve(node).inputs, **node.attrs, parts=WEIGHT_PARTS)
+        self.replace(node.output, self.emit("sum", parts, axes=(0,), keepdims=False))

@@ -303,10 +303,10 @@ def _depthwise_input_grad(context: LoopContext, g: Geometry) -> tuple[Stmt, ...]
 # --- gradient of the weights ----------------------------------------------------------------------------------------
 def _infer_weight_grad(types: Types, attrs: Attrs) -> TensorType:
     expect("conv_weight_grad", types, attrs, 2, (*NAMES, "kernel"))
-    return types[0].with_shape(_weight_geometry(types, attrs).w)
+    return types[0].with_shape(weight_geometry(types, attrs).w)
 
 
-def _weight_geometry(types: Types, attrs: Attrs) -> Geometry:
+def weight_geometry(types: Types, attrs: Attrs) -> Geometry:
     x, dy = types
     kernel = expect_dims("conv_weight_grad", "kernel", attrs["kernel"], max(x.rank - 2, 0))
     groups = attrs["groups"]
@@ -325,21 +325,28 @@ def _weight_grad_grad(dw: Any, w: Any, x: Any, dy: Any, kernel: Shape, **attrs: 
 
 
 def _weight_grad_loops(context: LoopContext, **attrs: Any) -> tuple[Stmt, ...]:
-    g = _weight_geometry(context.in_types, attrs)
+    g = weight_geometry(context.in_types, attrs)
     if g.is_depthwise and all(isinstance(axis.size, int) for axis in g.axes):
         return _depthwise_weight_grad(context, g)
+    return _each_group(context, g.groups, lambda number: weight_product(context, g, number, (0, g.x[0]), ()))
+
+
+def weight_product(
+    context: LoopContext, g: Geometry, group: Dim, images: tuple[Dim, Dim], place: Index
+) -> tuple[Stmt, ...]:
+    """The product for the weights of one group, summed over `images` (first, number) of the batch.
+
+    The sum of tap, channel and output is written at index (*place, *tap, channel, output).
+    """
     outputs, taps, (batch, channel) = _names(context, "o", g), _names(context, "k", g), _two(context)
-
-    def group(number: Dim) -> tuple[Stmt, ...]:
-        places = [o * a.stride + k * a.dilation - a.low for a, o, k in zip(g.axes, outputs, taps, strict=True)]
-        rows = _ranges((*taps, channel), g.w[:-1])
-        over = _ranges((batch, *outputs), g.y[:-1])
-        left = Window(context.matrix(0), (batch, *places, number * g.w[-2] + channel))
-        return _product(context, rows, over, g.outputs, left, lambda col: Window(
-            context.matrix(1), (batch, *outputs, number * g.outputs + col)
-        ), lambda col: (*taps, channel, number * g.outputs + col))  # fmt: skip
-
-    return _each_group(context, g.groups, group)
+    places = [o * a.stride + k * a.dilation - a.low for a, o, k in zip(g.axes, outputs, taps, strict=True)]
+    rows = _ranges((*taps, channel), g.w[:-1])
+    over = _ranges((batch, *outputs), (images[1], *g.y[1:-1]))
+    image = images[0] + batch
+    left = Window(context.matrix(0), (image, *places, group * g.w[-2] + channel))
+    return _product(context, rows, over, g.outputs, left, lambda col: Window(
+        context.matrix(1), (image, *outputs, group * g.outputs + col)
+    ), lambda col: (*place, *taps, channel, group * g.outputs + col))  # fmt: skip
 
 
 def _depthwise_weight_grad(context: LoopContext, g: Geometry) -> tuple[Stmt, ...]:
