@@ -307,6 +307,7 @@ def _infer_weight_grad(types: Types, attrs: Attrs) -> TensorType:
 
 
 def weight_geometry(types: Types, attrs: Attrs) -> Geometry:
+    """The sizes of the convolution whose weights' gradient is wanted, from x, dy and the attribute kernel."""
     x, dy = types
     kernel = expect_dims("conv_weight_grad", "kernel", attrs["kernel"], max(x.rank - 2, 0))
     groups = attrs["groups"]
