@@ -92,6 +92,11 @@ from kgraph.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from kgraph.layers.preprocessing.categories import CategoryEncoding, Discretization
+from kgraph.layers.preprocessing.image_sizes import CenterCrop, Resizing
+from kgraph.layers.preprocessing.random_images import RandomBrightness, RandomContrast, RandomCrop, RandomFlip
+from kgraph.layers.preprocessing.random_maps import RandomRotation, RandomShear, RandomTranslation, RandomZoom
+from kgraph.layers.preprocessing.statistics import Normalization
 from kgraph.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,
@@ -217,4 +222,17 @@ __all__ = [
     "Masking",
     "SpectralNormalization",
     "Wrapper",
+    "CategoryEncoding",
+    "CenterCrop",
+    "Discretization",
+    "Normalization",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+    "Resizing",
 ]

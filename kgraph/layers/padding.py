@@ -6,8 +6,10 @@ from typing import Any
 
 from kgraph.errors import ShapeError
 from kgraph.ir.opdef import current_emitter
+from kgraph.keras_tensor import shape_text
 from kgraph.layers.spatial import SpatialLayer, one_of, pairs_per_axis, per_axis
 from kgraph.primitives import composites
+from kgraph.primitives.resampling import INTERPOLATIONS, resize
 
 
 class ZeroPadding(SpatialLayer):
@@ -144,7 +146,7 @@ class UpSampling2D(UpSampling):
     Args:
         size: repeats; an int or one per spatial axis.
         data_format: "channels_last" or "channels_first"; None means channels_last.
-        interpolation: only "nearest".
+        interpolation: "nearest" repeats elements; "bilinear", "bicubic", "lanczos3" and "lanczos5" resample.
     """
 
     rank = 2
@@ -153,7 +155,19 @@ class UpSampling2D(UpSampling):
         self, size: Any = 2, data_format: str | None = None, interpolation: str = "nearest", **kwargs: Any
     ) -> None:
         super().__init__(size=size, data_format=data_format, **kwargs)
-        self.interpolation = one_of(self.label, "interpolation", interpolation, ("nearest",))
+        self.interpolation = one_of(self.label, "interpolation", interpolation, INTERPOLATIONS)
+
+    def compute(self, inputs: Any) -> Any:
+        """The larger tensor."""
+        if self.interpolation == "nearest":
+            return super().compute(inputs)
+        for axis, times in enumerate(self.size, start=1):
+            size = inputs.type.shape[axis]
+            if not isinstance(size, int):
+                expected, received = "known height and width to resample", shape_text(inputs.type)
+                raise ShapeError(self.label, expected=expected, received=received, fix="Give them in Input")
+            inputs = resize(inputs, axis, size * times, self.interpolation)
+        return inputs
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

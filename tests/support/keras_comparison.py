@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 import kgraph
+from kgraph.nesting import flatten
 
 # Allowed difference, as a part of the largest element of an array.
 RTOL = 2e-5
@@ -59,7 +60,7 @@ class Case:
         call: text that calls it: `layer`, the inputs `x0`, `x1`, ..., and the layers' names are known; empty for
             ``layer(x0)`` or ``layer([x0, x1])``.
         training: whether the call in training is compared too; not where it is random.
-        scale: of the random weights.
+        scale: of the random weights; 0 to keep those that the layers have, which must be equal then.
     """
 
     layer: str
@@ -104,16 +105,18 @@ def compare(case: Case, execution: str) -> None:
     assert all(known in (size, None) for size, known in sizes), f"{ours.output_shape} {theirs.output_shape}"
     assert [_plain(v.path) for v in ours.weights] == [_plain(v.path) for v in theirs.weights], "names of weights"
     rng = np.random.default_rng(zlib.crc32(str(case).encode()))
-    weights = [_weight(rng, v, case.scale) for v in theirs.weights]
+    weights = [_weight(rng, v, case.scale) if case.scale else np.asarray(v) for v in theirs.weights]
+    if not case.scale:
+        assert_same(ours.get_weights(), weights, "weights")
     xs = [data.draw(rng) for data in case.data]
     for training in (False, True)[: 1 + case.training]:
-        theirs.set_weights(weights)
-        ours.set_weights(weights)
+        if case.scale:
+            theirs.set_weights(weights)
+            ours.set_weights(weights)
         wanted = by_keras(theirs, xs, training, rng)
         cotangents = [np.asarray(c) for c in wanted[1]]
         with kgraph.execution(execution):
-            outputs, of_inputs, of_weights = kgraph.vjp(ours, xs, cotangents, training=training)
-        got = Results(outputs, [g for g in of_inputs if g is not None], of_weights, ours.get_weights())
+            got = by_us(ours, xs, training, cotangents)
         mode = "training" if training else "inference"
         for part in ("outputs", "of_inputs", "of_weights", "weights"):
             assert_same(getattr(got, part), getattr(wanted[0], part), f"{mode}, {part}")
@@ -141,6 +144,16 @@ def by_keras(model: Any, xs: list[np.ndarray], training: bool, rng: np.random.Ge
     weights = [np.asarray(values.get(v.path, v.value)) for v in model.weights]
     arrays = [list(map(np.asarray, part)) for part in (outputs, of_inputs, of_weights)]
     return Results(*arrays, weights), cotangents
+
+
+def by_us(model: Any, xs: list[np.ndarray], training: bool, cotangents: list[np.ndarray]) -> Results:
+    """Our results for these cotangents; zeros as gradients where no output is a float."""
+    if any(c.dtype.kind == "f" for c in cotangents):
+        outputs, of_inputs, of_weights = kgraph.vjp(model, xs, cotangents, training=training)
+        return Results(outputs, [g for g in of_inputs if g is not None], of_weights, model.get_weights())
+    outputs = flatten(model(xs if len(xs) > 1 else xs[0], training=training))
+    zeros = [np.zeros_like(x) for x in xs if x.dtype.kind == "f"]
+    return Results(outputs, zeros, [], model.get_weights())
 
 
 def assert_same(got: list[np.ndarray], wanted: list[np.ndarray], what: str) -> None:

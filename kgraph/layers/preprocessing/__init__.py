@@ -1,0 +1,1 @@
+"""Layers that prepare data: sizes and random changes of images, statistics, categories, words."""
