@@ -93,10 +93,13 @@ from kgraph.layers.pooling import (
     MaxPooling3D,
 )
 from kgraph.layers.preprocessing.categories import CategoryEncoding, Discretization
+from kgraph.layers.preprocessing.hashing import Hashing
 from kgraph.layers.preprocessing.image_sizes import CenterCrop, Resizing
+from kgraph.layers.preprocessing.lookup import IntegerLookup, StringLookup
 from kgraph.layers.preprocessing.random_images import RandomBrightness, RandomContrast, RandomCrop, RandomFlip
 from kgraph.layers.preprocessing.random_maps import RandomRotation, RandomShear, RandomTranslation, RandomZoom
 from kgraph.layers.preprocessing.statistics import Normalization
+from kgraph.layers.preprocessing.text import TextVectorization
 from kgraph.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,
@@ -235,4 +238,8 @@ __all__ = [
     "RandomTranslation",
     "RandomZoom",
     "Resizing",
+    "Hashing",
+    "IntegerLookup",
+    "StringLookup",
+    "TextVectorization",
 ]

@@ -12,6 +12,7 @@ from kgraph.ir.operators import broadcast_to
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import whole_number
 from kgraph.layers.base import Layer
+from kgraph.layers.spatial import FORMATS, one_of
 from kgraph.primitives import composites
 
 
@@ -19,21 +20,21 @@ class Flatten(Layer):
     """All axes but the first as one.
 
     Args:
-        data_format: only None or "channels_last".
+        data_format: "channels_last", or "channels_first" to move axis 1 behind the others first; None means the former.
 
     Input shape: ``(batch, ...)``. Output shape: ``(batch, product of the others)``.
     """
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if data_format not in (None, "channels_last"):
-            received = repr(data_format)
-            raise ArgumentError(f"{self.label}: data_format", expected="'channels_last'", received=received)
-        self.data_format = data_format
+        self.data_format = one_of(self.label, "data_format", data_format or "channels_last", FORMATS)
 
     def call(self, inputs: Any) -> Any:
         """The inputs with rank 2."""
-        shape = current_emitter().type_of(inputs).shape
+        rank = inputs.type.rank
+        if self.data_format == "channels_first" and rank > 1:
+            inputs = composites.transpose(inputs, (0, *range(2, rank), 1))
+        shape = inputs.type.shape
         return composites.reshape(inputs, (*shape[:1], product(shape[1:])) if shape else (1,))
 
     def get_config(self) -> dict[str, Any]:

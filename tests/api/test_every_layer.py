@@ -160,6 +160,8 @@ ROWS = {
 
 # Bases, and the places of inputs, which are not called.
 NOT_CALLED = {"Layer", "InputLayer", "Wrapper"}
+# Layers that run in Python before a model: test_word_layers.py has them.
+BEFORE_MODELS = {"Hashing", "IntegerLookup", "StringLookup", "TextVectorization"}
 
 
 def double(x: Any, by: float) -> Any:
@@ -186,7 +188,7 @@ def by_row(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def test_every_exported_layer_has_a_row():
-    assert exported() == set(ROWS) | NOT_CALLED
+    assert exported() == set(ROWS) | NOT_CALLED | BEFORE_MODELS
     for name, row in ROWS.items():
         assert type(row.make()).__name__ == name
 
@@ -228,9 +230,10 @@ def test_float64(row: Row):
 @by_row
 def test_a_configuration_makes_the_same_layer(row: Row):
     layer = row.make(name="one")
+    config = layer.get_config()
+    copy = type(layer).from_config(config)
+    assert (copy.name, copy.get_config()) == ("one", config)
     y = row.call(layer, *row.data())
-    copy = type(layer).from_config(layer.get_config())
-    assert (copy.name, copy.get_config()) == ("one", layer.get_config())
     row.call(copy, *row.data())
     copy.set_weights(layer.get_weights())
     np.testing.assert_array_equal(row.call(copy, *row.data()), y)
