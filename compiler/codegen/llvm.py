@@ -305,7 +305,7 @@ class KernelWriter:
             slots = {v: n for n, v in enumerate(variables) if v in window_names(stmt)}
             emit_window_product(self.f.module, self.target, name, stmt, params, slots, epilogue)
         else:
-            emit_matmul(self.f.module, self.target, name, spec, params, epilogue)
+            emit_matmul(self.f.module, self.target, name, spec, params, epilogue, stmt.n)
         dim, scratch = self.expressions.indices.dim, self.bases[stmt.scratch.name]
         args = [("ptr", text) for text in (*self._operands(scope, stmt, plain), scratch)]
         args += [("i64", dim(scope, d)) for d in (stmt.m, stmt.n, stmt.k, *_distances(stmt, plain))]

@@ -21,6 +21,7 @@ from kgraph.compiler.codegen.product_writer import PRODUCT_PARAMS
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.tiles import Tiling, tiling
 from kgraph.compiler.codegen.windows import gather_function, pack_function
+from kgraph.ir.dims import Dim
 from kgraph.ir.loops import Contract
 
 # epilogue(f, vector_type, [sum], row, column, mask): see `emit_matmul`.
@@ -88,6 +89,7 @@ def emit_matmul(
     spec: MatmulSpec,
     extra_params: Sequence[tuple[str, str]],
     epilogue: Epilogue,
+    columns: Dim | None = None,
 ) -> None:
     """Write `void @name(ptr a, ptr b, ptr scratch, i64 m, i64 n, i64 k, i64 lda, i64 ldb, extra_params...)`.
 
@@ -100,7 +102,8 @@ def emit_matmul(
     where vectors are handed over: `sum` holds C[row, column : column + lanes], `row` and `column` are i64 registers;
     `mask` is None if all lanes are inside C, else a register of the lanes that are. On targets without masked
     instructions a vector on the edge is handed over as scalars (vector_type is then the element type).
-    It may use the extra parameters (scalars and pointers) by name and open blocks of its own.
+    It may use the extra parameters (scalars and pointers) by name and open blocks of its own. `columns` is n, if the
+    caller knows it: whole or masked vectors that there are none of are not written.
 
     With extra parameters i64 part and i64 parts the function computes one part of the product: see `blocking.product`.
 
@@ -110,7 +113,7 @@ def emit_matmul(
     shared = product(module, target, spec.element)
     constant = plan(module, target, spec.element, spec.transpose_a, spec.transpose_b, spec.packed_b)
     _emit_product(module, target, name, shared, constant, extra_params)
-    _emit_finish(module, target, tiling(target, spec.element), f"{name}.finish", extra_params, epilogue)
+    _emit_finish(module, target, tiling(target, spec.element), f"{name}.finish", extra_params, epilogue, columns)
 
 
 def emit_window_product(
@@ -139,7 +142,7 @@ def emit_window_product(
         constant = gathered_plan(module, target, t, transposed(stmt), gather, pack)
         shared = gathered_product(module, target, t)
     _emit_product(module, target, name, shared, constant, extra_params)
-    _emit_finish(module, target, t, f"{name}.finish", extra_params, epilogue)
+    _emit_finish(module, target, t, f"{name}.finish", extra_params, epilogue, stmt.n)
 
 
 def _emit_product(
@@ -166,27 +169,39 @@ def _slot_type(ty: str) -> str:
 
 
 def _emit_finish(
-    module: Module, target: Target, t: Tiling, name: str, extra_params: Sequence[tuple[str, str]], epilogue: Epilogue
+    module: Module,
+    target: Target,
+    t: Tiling,
+    name: str,
+    extra_params: Sequence[tuple[str, str]],
+    epilogue: Epilogue,
+    n: Dim | None,
 ) -> None:
-    """Write the function that applies the epilogue to a block of finished sums; see `blocking.product`."""
+    """Write the function that applies the epilogue to a block of finished sums; see `blocking.product`.
+
+    Blocks start at multiples of the lanes, so of `n` columns, if that is known, the last block alone may end inside a
+    vector.
+    """
     sizes = [("i64", size) for size in ("stride", "row", "rows", "column", "columns")]
     params = [("ptr noalias", "sums"), *sizes, ("ptr", "context")]
     f = Function(module, name, params, attributes=target.function_attributes())
     for slot, (ty, param) in enumerate(extra_params):
         f.line(f"%{param} = load {_slot_type(ty)}, ptr {f.gep('i64', '%context', str(slot))}, align 8")
-    whole = f.binary("and", "i64", "%columns", str(-t.lanes))
+    has_whole, has_rest = not isinstance(n, int) or n >= t.lanes, not isinstance(n, int) or n % t.lanes != 0
+    whole = "%columns" if not has_rest else "0" if not has_whole else f.binary("and", "i64", "%columns", str(-t.lanes))
     with f.loop("0", "%rows") as i:
         row = f.add("%row", i.index)
         sums = f.gep(t.element, "%sums", f.mul(i.index, "%stride"))
-        with f.loop("0", whole, str(t.lanes)) as j:
-            value = f.load(t.vector, f.gep(t.element, sums, j.index), t.bytes)
-            epilogue(f, t.vector, [value], row, f.add("%column", j.index), None)
-        if target.masked:
+        if has_whole:
+            with f.loop("0", whole, str(t.lanes)) as j:
+                value = f.load(t.vector, f.gep(t.element, sums, j.index), t.bytes)
+                epilogue(f, t.vector, [value], row, f.add("%column", j.index), None)
+        if has_rest and target.masked:
             with f.when(f.binary("icmp slt", "i64", whole, "%columns")):
                 mask = lanes_below(f, t, f.binary("sub", "i64", "%columns", whole))
                 value = f.load(t.vector, f.gep(t.element, sums, whole), t.bytes)
                 epilogue(f, t.vector, [value], row, f.add("%column", whole), mask)
-        else:
+        elif has_rest:
             with f.loop(whole, "%columns") as j:
                 value = f.load(t.element, f.gep(t.element, sums, j.index), t.bytes)
                 epilogue(f, t.element, [value], row, f.add("%column", j.index), None)

@@ -229,3 +229,23 @@ def test_products_share_kernels(target: str) -> None:
     calls = re.findall(r"^\s+(?:callq?|bl)\s+([A-Za-z_][\w.]+)", machine.machine().emit_assembly(parsed), re.MULTILINE)
     assert calls
     assert not [name for name in calls if not name.startswith(("matmul.", "inner."))]
+
+
+@pytest.mark.parametrize("target", ALL_TARGETS)
+def test_epilogues_are_written_only_for_vectors_that_there_are(target: str) -> None:
+    """Whole vectors, and the masked (or single) elements after them, for a number of columns known or not."""
+    machine = named(target)
+    lanes = tiling(machine, "float").lanes
+    rest = (True, True) if machine.masked else (False, False)  # (vector, masked)
+    expected = {None: [(True, False), rest], 3 * lanes: [(True, False)], lanes + 1: [(True, False), rest], 1: [rest]}
+    for columns, wanted in expected.items():
+        written: list[tuple[bool, bool]] = []
+
+        def epilogue(
+            f: Function, ty: str, sums: list[str], row: str, column: str, mask: str | None,
+            written: list[tuple[bool, bool]] = written,
+        ) -> None:  # fmt: skip
+            written.append((ty.startswith("<"), mask is not None))
+
+        emit_matmul(Module(machine.triple), machine, "inner", SPECS[0], EXTRA, epilogue, columns)
+        assert written == wanted, columns
