@@ -44,3 +44,34 @@ def pack(structure: Any, leaves: Sequence[Any]) -> Any:
         return leaves[0]
     remaining: Iterator[Any] = iter(leaves)
     return map_structure(lambda _: next(remaining), structure)
+
+
+def parts_like(structure: Any, data: Any) -> list[Any] | None:
+    """What `data` has where `structure` has its leaves, in the order of `flatten`; None if the nestings differ.
+
+    >>> parts_like({"a": 0, "b": [0]}, {"b": [[1, 2]], "a": "x"})
+    ['x', [1, 2]]
+    """
+    if isinstance(structure, dict):
+        if not isinstance(data, dict) or set(structure) != set(data):
+            return None
+        pairs = [(structure[key], data[key]) for key in sorted(structure)]
+    elif isinstance(structure, (list, tuple)):
+        if not isinstance(data, (list, tuple)) or len(structure) != len(data):
+            return None
+        pairs = list(zip(structure, data))
+    else:
+        return [data]
+    found = [parts_like(inner, part) for inner, part in pairs]
+    known = [part for part in found if part is not None]
+    return [leaf for part in known for leaf in part] if len(known) == len(found) else None
+
+
+def is_nested(structure: Any) -> bool:
+    """Whether there are lists, tuples or dicts inside the outermost one.
+
+    >>> is_nested([0, 0]), is_nested([0, [0]])
+    (False, True)
+    """
+    inside = structure.values() if isinstance(structure, dict) else structure
+    return isinstance(structure, (dict, list, tuple)) and any(isinstance(part, (dict, list, tuple)) for part in inside)

@@ -76,6 +76,19 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def _names_may_come_first(add_weight: Callable[..., Variable]) -> Callable[..., Variable]:
+    """Let `add_weight` take the positional arguments of older Keras."""
+    older = ("name", "shape", "dtype", "initializer", "regularizer", "trainable", "constraint")
+
+    @functools.wraps(add_weight)
+    def wrapped(self: Layer, *args: Any, **kwargs: Any) -> Variable:
+        if args and isinstance(args[0], str):
+            return add_weight(self, **dict(zip(older, args)), **kwargs)
+        return add_weight(self, *args, **kwargs)
+
+    return wrapped
+
+
 def _on_any_tensors(compute_mask: Callable[..., Any]) -> Callable[..., Any]:
     """Let a class' `compute_mask`, written for values of a program, take symbolic tensors and arrays as well."""
 
@@ -175,9 +188,10 @@ class Layer(WeightOptions, Configured):
 
     # --- weights -------------------------------------------------------------------------------------------------
 
+    @_names_may_come_first
     def add_weight(
         self,
-        shape: tuple[int, ...] | None = None,
+        shape: Any = None,
         initializer: Any = None,
         dtype: Any = None,
         trainable: bool = True,
@@ -187,8 +201,11 @@ class Layer(WeightOptions, Configured):
     ) -> Variable:
         """A new weight.
 
+        Positional arguments that start with a name are those of older Keras: name, shape, dtype, initializer,
+        regularizer, trainable, constraint.
+
         Args:
-            shape: sizes; None or () is a scalar.
+            shape: sizes; None or () is a scalar, an int a vector.
             initializer: name or callable; None means Glorot uniform for floats, zeros otherwise.
             dtype: element type; None means the layer's.
             trainable: whether gradients update it.
@@ -197,7 +214,7 @@ class Layer(WeightOptions, Configured):
             constraint: applied after each update; name, object or function.
         """
         element = dtype_of(dtype or self.dtype)
-        sizes = tuple(int(size) for size in shape or ())
+        sizes = (shape,) if isinstance(shape, int) else tuple(int(size) for size in shape or ())
         nbytes = math.prod(sizes) * element.itemsize
         if nbytes > MAX_WEIGHT_BYTES:
             what = f"{self.label}: weight '{name}' of shape {sizes} needs {nbytes:.2g} bytes"

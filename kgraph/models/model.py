@@ -128,6 +128,14 @@ class Model(Trainer, Layer):
         """Shape(s) of the outputs, with None for sizes not known."""
         return map_structure(lambda t: t.shape, self.output)
 
+    def input_nesting(self) -> Any:
+        """The inputs in the nesting in which data are given."""
+        return self.graph.inputs if self.graph is not None else self._types()[0]
+
+    def output_nesting(self) -> Any:
+        """The outputs in the nesting in which they are given back."""
+        return self.graph.outputs if self.graph is not None else self._types()[1]
+
     def input_specs(self) -> list[tuple[str, TensorType]]:
         """Name (the key in a dict of inputs) and type of each input, flat; the batch size is symbolic."""
         if self.graph is not None:
@@ -148,12 +156,11 @@ class Model(Trainer, Layer):
 
     def pack_outputs(self, outputs: list[Any]) -> Any:
         """Flat outputs in the nesting that the model's `call` gives."""
-        return pack(self.graph.outputs if self.graph else self._types()[1], outputs)
+        return pack(self.output_nesting(), outputs)
 
     def call_flat(self, values: list[Value], training: bool) -> list[Value]:
         """Flat outputs for flat inputs, inside the program being traced."""
-        structure = self.graph.inputs if self.graph else self._types()[0]
-        return flatten(self(pack(structure, values), training=training))
+        return flatten(self(pack(self.input_nesting(), values), training=training))
 
     def _types(self) -> tuple[Any, Any]:
         if self._seen_types is None:

@@ -22,6 +22,7 @@ from kgraph.data import (
 from kgraph.errors import DataError
 from kgraph.ir.types import TensorType
 from kgraph.models.training_programs import Target, argument_names
+from kgraph.nesting import flatten, is_nested, parts_like
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def input_arrays(model: Any, call: str, x: Any, empty: bool = False) -> tuple[li
     """Arrays for the model's inputs and their number of rows; builds a model that waits for its first data.
 
     Args:
-        model: with `built`, `build_from` and `input_specs`.
+        model: with `built`, `build_from`, `input_nesting` and `input_specs`.
         call: the method, for messages.
         x: what the user gave.
         empty: whether 0 rows are allowed.
@@ -59,20 +60,33 @@ def input_arrays(model: Any, call: str, x: Any, empty: bool = False) -> tuple[li
     if not model.built:
         _build_for(model, x)
     specs = model.input_specs()
-    given = named_arrays(x, [name for name, _ in specs], "x")
+    given = _named(x, model.input_nesting(), [name for name, _ in specs], "x")
     rows = check_rows(call, [given], empty)
     arrays = [prepare(array, t, f"{call}: {name}") for (name, array), (_, t) in zip(given, specs, strict=True)]
     return arrays, rows
 
 
+def _named(data: Any, nesting: Any, names: Sequence[str], argument: str) -> list[tuple[str, np.ndarray]]:
+    """(what messages call it, array) for each input or output; data may be nested as the model's own are."""
+    if is_nested(nesting):
+        parts = parts_like(nesting, data)
+        if parts is not None:
+            data = parts
+    return named_arrays(data, names, argument)
+
+
 def _build_for(model: Any, x: Any) -> None:
+    nested = _nested_arrays(x, "x")
+    model.build_from(nested[0] if isinstance(nested, list) and len(nested) == 1 else nested)
+
+
+def _nested_arrays(x: Any, what: str) -> Any:
+    """Arrays in the nesting of dicts, and of lists that hold arrays; other lists are arrays themselves."""
     if isinstance(x, dict):
-        model.build_from({name: canonical(as_array(part, f"x['{name}']")) for name, part in x.items()})
-    elif isinstance(x, (list, tuple)) and x and all(isinstance(part, np.ndarray) for part in x):
-        parts = [canonical(as_array(part, f"x[{n}]")) for n, part in enumerate(x)]
-        model.build_from(parts[0] if len(parts) == 1 else parts)
-    else:
-        model.build_from(canonical(as_array(x, "x")))
+        return {name: _nested_arrays(part, f"{what}['{name}']") for name, part in x.items()}
+    if isinstance(x, (list, tuple)) and x and all(isinstance(leaf, np.ndarray) for leaf in flatten(x)):
+        return [_nested_arrays(part, f"{what}[{n}]") for n, part in enumerate(x)]
+    return canonical(as_array(x, what))
 
 
 def training_data(
@@ -81,7 +95,7 @@ def training_data(
     """Arguments of a training or evaluation program; labels, lengths and NaN are checked here, once.
 
     Args:
-        model: with `input_specs`.
+        model: with `input_specs` and `output_nesting`.
         targets: the model's outputs and their losses; none where only the model itself adds losses.
         call: the method, for messages.
         inputs: prepared.
@@ -90,7 +104,7 @@ def training_data(
     """
     names = argument_names([name for name, _ in model.input_specs()], "x")
     named = list(zip(names, inputs, strict=True))
-    given = named_arrays(y, [t.name for t in targets], "y") if targets else []
+    given = _named(y, model.output_nesting(), [t.name for t in targets], "y") if targets else []
     several = isinstance(sample_weight, (list, tuple)) and any(isinstance(part, np.ndarray) for part in sample_weight)
     if isinstance(sample_weight, dict) or several:
         received = f"a {type(sample_weight).__name__}"

@@ -38,8 +38,13 @@ class Sequential(Model):
         for layer in layers or ():
             self.add(layer)
 
-    def add(self, layer: Any) -> None:
-        """Put a layer on top; an `Input` tensor may come first. Nothing changes if it does not fit."""
+    def add(self, layer: Any, rebuild: bool = True) -> None:
+        """Put a layer on top; an `Input` tensor may come first. Nothing changes if it does not fit.
+
+        Args:
+            layer: the layer.
+            rebuild: accepted as in Keras; the stack is always up to date.
+        """
         layer = self._checked(layer)
         stack = [*self._stack]
         if not stack and not isinstance(layer, InputLayer):
@@ -49,8 +54,8 @@ class Sequential(Model):
         tensors = self._extended(stack) if isinstance(stack[0], InputLayer) else []
         self._set(stack, tensors)
 
-    def pop(self) -> Layer:
-        """Take the last layer off, and give it."""
+    def pop(self, rebuild: bool = True) -> Layer:
+        """Take the last layer off, and give it; `rebuild` is accepted as in Keras."""
         if not self.layers:
             raise StateError(f"{self.label}.pop", expected="a model with layers")
         last = self._stack[-1]
