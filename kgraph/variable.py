@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from kgraph.errors import ShapeError
 from kgraph.ir.dtypes import DType, dtype_of
-from kgraph.ir.opdef import is_tracing
-from kgraph.ir.operators import Operators
+from kgraph.ir.opdef import current_emitter, is_tracing
+from kgraph.ir.operators import Operators, cast, lift
 from kgraph.ir.types import TensorType
 from kgraph.nesting import map_structure
 
@@ -125,12 +125,24 @@ class Variable(Operators):
         """A copy of the value."""
         return self._array.copy()
 
-    def assign(self, value: npt.ArrayLike) -> None:
-        """Copy `value` into the variable; its shape must be the variable's."""
+    def assign(self, value: Any) -> None:
+        """Copy `value`, of the variable's shape, into it; in a program that becomes a part of each run."""
+        if is_tracing():
+            trace: Any = current_emitter()
+            trace.assign(self, cast(lift(value, self.ir_dtype), self.ir_dtype))
+            return
         new = np.asarray(value)
         if new.shape != self._array.shape:
             raise ShapeError(f"variable '{self.path}'", expected=str(self._array.shape), received=str(new.shape))
         self._array[...] = new
+
+    def assign_add(self, value: Any) -> None:
+        """Add `value` to the variable."""
+        self.assign(self + value)
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract `value` from the variable."""
+        self.assign(self - value)
 
     def __repr__(self) -> str:
         return f"<Variable {self.path} {self.type}>"

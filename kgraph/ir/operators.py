@@ -10,7 +10,7 @@ import numpy as np
 
 from kgraph.config import floatx
 from kgraph.errors import SymbolicError
-from kgraph.ir.dims import product
+from kgraph.ir.dims import DimExpr, product
 from kgraph.ir.dtypes import DType, bool_, dtype_of, i32, promote
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.subscripts import subscript
@@ -36,12 +36,14 @@ def cast(value: Any, dtype: DType) -> Any:
 def lift(value: Any, like: DType | None = None) -> Any:
     """A tensor for `value`: itself, or a constant.
 
-    A Python number takes the element type `like`, as in NumPy 2. So does an array of floats if `like` is a float type:
-    NumPy makes float64 of everything, and a model should not become slower by a constant.
+    A Python number or a size takes the element type `like`, as in NumPy 2. So does an array of floats if `like` is a
+    float type: NumPy makes float64 of everything, and a model should not become slower by a constant.
     """
     emitter = current_emitter()
     if isinstance(value, Operators):
         return value
+    if isinstance(value, DimExpr):
+        return emitter.emit("size", dim=value, dtype=i32 if like in (None, bool_) else like)
     if like is not None and isinstance(value, (bool, int, float)):
         if isinstance(value, float) and not like.is_float:
             like = dtype_of("float32")

@@ -268,7 +268,7 @@ class TrainingSetup:
                 raise ArgumentError(f"loss of output '{target.name}'", expected="one number",
                                     received="a loss without reduction")  # fmt: skip
             if tracker is not None and track:
-                tracker.update(part, sample_weight=size(BATCH, part.dtype))
+                tracker.update_state(part, sample_weight=size(BATCH, part.dtype))
             parts.append(part if target.weight is None else part * target.weight)
         parts += model.losses
         if not parts:
@@ -279,9 +279,9 @@ class TrainingSetup:
             loss = loss + part
         if track:
             rows = size(BATCH, dtype_of(self.loss_tracker.dtype))
-            self.loss_tracker.update(cast(loss, rows.dtype), sample_weight=rows)
+            self.loss_tracker.update_state(cast(loss, rows.dtype), sample_weight=rows)
             for n, with_weights, _, metric in self.metrics_for(y_types):
-                metric.update(labels[n], predictions[n], sample_weight=weights if with_weights else None)
+                metric.update_state(labels[n], predictions[n], sample_weight=weights if with_weights else None)
         assert isinstance(loss, Value)
         return loss
 
