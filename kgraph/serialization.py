@@ -17,6 +17,7 @@ from kgraph.lookup import did_you_mean
 from kgraph.registration import custom_object_scope, get_registered_name, get_registered_object
 from kgraph.regularizers import FAMILY as REGULARIZERS
 
+_PACKAGE = __name__.partition(".")[0]
 _FAMILIES = {family.module: family for family in (CONSTRAINTS, INITIALIZERS, REGULARIZERS)}
 
 # Entries of Keras' configurations that mean nothing here as long as they have this value.
@@ -61,10 +62,11 @@ def _entry(kind: str, config: dict[str, Any]) -> dict[str, Any]:
 
 def _serialized_object(value: Any) -> dict[str, Any]:
     cls = type(value)
-    own = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
-    module, name, registered = cls.__module__, cls.__name__, None if own else get_registered_name(cls)
-    if own:
-        module = "keras." + cls.__module__.split(".")[1]
+    package, _, inside = cls.__module__.partition(".")
+    if package == _PACKAGE:
+        module, name, registered = f"keras.{inside.partition('.')[0]}", cls.__name__, None
+    else:
+        module, name, registered = cls.__module__, cls.__name__, get_registered_name(cls)
     if isinstance(value, Operation):
         module, name, registered = value.keras_name() or (module, name, registered)
     entry = {
@@ -135,9 +137,12 @@ def _made(config: dict[str, Any], name: str, inner: Any) -> Any:
     cls = get_registered_object(registered) or get_registered_object(name)
     if cls is None and config.get("module") in _FAMILIES:
         return _FAMILIES[config["module"]].deserialize({**config, "config": without_neutral(inner)})
-    own = _subclasses(Operation)
-    known = {found: cls for cls in own for found in (cls.__name__, *cls.__dict__.get("other_names", ()))}
-    if cls is None and name in known and (config.get("module") or "keras").partition(".")[0] in ("keras", "kgraph"):
+    known = {
+        found: below
+        for below in _subclasses(Operation)
+        for found in (below.__name__, *below.__dict__.get("other_names", ()))
+    }
+    if cls is None and name in known and (config.get("module") or "keras").partition(".")[0] in ("keras", _PACKAGE):
         cls = known[name]
     if cls is None:
         place = f"'{inner['name']}' ({registered or name})" if "name" in (inner or {}) else f"{registered or name}"
@@ -150,9 +155,9 @@ def _made(config: dict[str, Any], name: str, inner: Any) -> Any:
 
 
 def _subclasses(cls: type[Operation]) -> Iterator[type[Operation]]:
-    """The classes of the package below `cls`; users' own ones are registered or given."""
+    """The public classes of the package below `cls`; users' own ones are registered or given."""
     for below in cls.__subclasses__():
-        if below.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        if below.__module__.partition(".")[0] == _PACKAGE:
             yield below
         yield from _subclasses(below)
 

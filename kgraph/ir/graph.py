@@ -13,7 +13,7 @@ from kgraph.errors import GraphError, KgraphError
 from kgraph.ir.dims import symbols_of
 from kgraph.ir.dtypes import DType, dtype_of
 from kgraph.ir.location import UNKNOWN, Location, current_location
-from kgraph.ir.opdef import Attr, Attrs, OpDef
+from kgraph.ir.opdef import Attr, Attrs, OpDef, current_emitter
 from kgraph.ir.operators import Operators
 from kgraph.ir.types import TensorType, keras_shape
 
@@ -39,6 +39,12 @@ class Value(Operators):
     def ndim(self) -> int:
         """Number of axes."""
         return self.type.rank
+
+    @property
+    def _keras_mask(self) -> Any:
+        """The mask that goes with the tensor in the program being traced, under Keras' name; None if it has none."""
+        mask_of = getattr(current_emitter(), "mask_of", None)
+        return None if mask_of is None else mask_of(self)
 
     def __repr__(self) -> str:
         return f"%{self.name or '?'}: {self.type}"

@@ -23,7 +23,6 @@ from kgraph.ir.location import current_location, layer_scope, user_location
 from kgraph.ir.operators import Operators, cast
 from kgraph.ir.types import TensorType, keras_shape
 from kgraph.keras_tensor import (
-    FunctionOperation,
     KerasTensor,
     active_trace,
     symbolic_tensors,
@@ -31,11 +30,12 @@ from kgraph.keras_tensor import (
     type_with_batch,
 )
 from kgraph.layers.configured import Configured
+from kgraph.layers.method_rules import building, names_may_come_first, on_any_tensors
 from kgraph.layers.weight_options import WeightOptions
 from kgraph.lookup import did_you_mean
 from kgraph.masks import carry_mask, fill_mask_arguments, mask_of, masks_of, set_mask
 from kgraph.naming import auto_name, snake_case
-from kgraph.nesting import flatten, map_structure, pack
+from kgraph.nesting import flatten, map_structure
 from kgraph.primitives.composites import size
 from kgraph.random_seed import next_seed
 from kgraph.regularizers import get as get_regularizer
@@ -48,61 +48,6 @@ _SHAPE_ARGUMENTS = ("input_shape", "input_dim", "batch_input_shape", "batch_size
 
 # The address space of a process on today's machines: more cannot be meant.
 MAX_WEIGHT_BYTES = 1 << 47
-
-
-def _building(build: Callable[..., None]) -> Callable[..., None]:
-    """Run a class' `build` inside the layer's name scope; mark the layer built; undo weights of a failed build."""
-
-    @functools.wraps(build)
-    def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
-        if self._in_build:
-            build(self, *args, **kwargs)  # a subclass calls super().build()
-            return
-        kept = len(self._trainable_variables), len(self._non_trainable_variables)
-        self._in_build = True
-        try:
-            with self._own_scope():
-                build(self, *args, **kwargs)
-        except BaseException:
-            self.forget_build(*kept)
-            raise
-        finally:
-            self._in_build = False
-        self.built_with(*args, **kwargs)
-        self.built = True
-        if self._first_weights is not None:
-            self.set_weights(self._first_weights)
-
-    return wrapped
-
-
-def _names_may_come_first(add_weight: Callable[..., Variable]) -> Callable[..., Variable]:
-    """Let `add_weight` take the positional arguments of older Keras."""
-    older = ("name", "shape", "dtype", "initializer", "regularizer", "trainable", "constraint")
-
-    @functools.wraps(add_weight)
-    def wrapped(self: Layer, *args: Any, **kwargs: Any) -> Variable:
-        if args and isinstance(args[0], str):
-            return add_weight(self, **dict(zip(older, args)), **kwargs)
-        return add_weight(self, *args, **kwargs)
-
-    return wrapped
-
-
-def _on_any_tensors(compute_mask: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a class' `compute_mask`, written for values of a program, take symbolic tensors and arrays as well."""
-
-    @functools.wraps(compute_mask)
-    def wrapped(self: Layer, inputs: Any, mask: Any = None) -> Any:
-        function = functools.partial(compute_mask, self)
-        if symbolic_tensors([inputs, mask]):
-            return FunctionOperation(function, "compute_mask")(inputs, mask)
-        if active_trace() is not None:
-            return function(inputs, mask)
-        given = [as_arrays(inputs, self.label), as_arrays(mask, self.label)]
-        return run_on_arrays(self.label, lambda *leaves: function(*pack(given, leaves)), *flatten(given))
-
-    return wrapped
 
 
 class Layer(WeightOptions, Configured):
@@ -135,9 +80,9 @@ class Layer(WeightOptions, Configured):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
-            cls.build = _building(cls.__dict__["build"])  # type: ignore[method-assign]
+            cls.build = building(cls.__dict__["build"])  # type: ignore[method-assign]
         if "compute_mask" in cls.__dict__:
-            cls.compute_mask = _on_any_tensors(cls.__dict__["compute_mask"])  # type: ignore[method-assign]
+            cls.compute_mask = on_any_tensors(cls.__dict__["compute_mask"])  # type: ignore[method-assign]
             cls.supports_masking = cls.__dict__.get("supports_masking", True)
 
     def __init__(
@@ -188,7 +133,7 @@ class Layer(WeightOptions, Configured):
 
     # --- weights -------------------------------------------------------------------------------------------------
 
-    @_names_may_come_first
+    @names_may_come_first
     def add_weight(
         self,
         shape: Any = None,
@@ -332,7 +277,7 @@ class Layer(WeightOptions, Configured):
 
     # --- calling -------------------------------------------------------------------------------------------------
 
-    @_building
+    @building
     def build(self, input_shape: Any = None) -> None:
         """Make the weights for inputs of that shape; the default makes none."""
 

@@ -20,9 +20,6 @@ class _Call:
 class Configured(Operation):
     """Records the arguments of constructor and `build`, so that a class of the user's own needs no `get_config`."""
 
-    # The definitions of `get_config` that count as none of the class' own.
-    automatic: tuple[Any, ...] = ()
-
     _made_by: _Call
     _built_by: _Call | None = None
 
@@ -39,6 +36,10 @@ class Configured(Operation):
         """The arguments that every layer takes."""
         raise NotImplementedError
 
+    def has_own_config(self) -> bool:
+        """Whether the class, or one between it and the base, defines `get_config`."""
+        return type(self).get_config is not Configured.get_config
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as plain data but for functions.
 
@@ -46,7 +47,7 @@ class Configured(Operation):
         ``super().get_config()``; without one the arguments that were given are the configuration.
         """
         basic = self.basic_config()
-        if type(self).get_config not in self.automatic:
+        if self.has_own_config():
             return basic
         signature = inspect.signature(type(self).__init__)
         takes_all = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
@@ -108,6 +109,3 @@ def _as_tuples(shape: Any) -> Any:
         sizes = all(size is None or isinstance(size, int) for size in shape)
         return tuple(shape) if sizes else [_as_tuples(part) for part in shape]
     return shape
-
-
-Configured.automatic = (Configured.get_config,)

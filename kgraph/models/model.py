@@ -15,7 +15,6 @@ from kgraph.ir.graph import Value
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH, KerasTensor, active_trace, trace_types, type_with_batch
 from kgraph.layers.base import Layer, map_shapes
-from kgraph.layers.configured import Configured
 from kgraph.lookup import did_you_mean
 from kgraph.models.configuration import graph_arguments, graph_config
 from kgraph.models.functional import LayerGraph
@@ -225,6 +224,10 @@ class Model(Trainer, Layer):
             return "keras.src.models.functional", "Functional", "Functional"
         return None
 
+    def has_own_config(self) -> bool:
+        """Whether a subclass defines `get_config`."""
+        return type(self).get_config is not Model.get_config
+
     def get_config(self) -> dict[str, Any]:
         """Layers and calls of a functional model; the constructor's arguments of a subclass."""
         if type(self) is not Model or self.graph is None:
@@ -289,6 +292,3 @@ def _free_batch(trace: Trace, leaf: Any) -> TensorType:
     """The type of a value, with the first axis as the batch size."""
     found = trace.type_of(trace.constant(leaf) if isinstance(leaf, np.ndarray) else leaf)
     return found.with_shape((BATCH, *found.shape[1:])) if found.rank else found
-
-
-Configured.automatic = (*Configured.automatic, Model.get_config)

@@ -135,6 +135,17 @@ def test_compute_mask_takes_symbolic_tensors_and_arrays():
     assert Dense(2).compute_mask(X, KEPT) is KEPT
 
 
+def test_tensors_know_their_mask_inside_a_call():
+    class Looks(Layer):
+        supports_masking = True
+
+        def call(self, inputs):
+            assert (inputs * 2)._keras_mask is None
+            return composites.cast(inputs._keras_mask, "float32")
+
+    np.testing.assert_array_equal(Sequential([SkipZeros(), Looks()])(X), KEPT)
+
+
 class Pair(Layer):
     """Two tensor arguments, each with its own mask."""
 
