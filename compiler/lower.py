@@ -132,6 +132,7 @@ class _KernelBuilder:
         self.outputs = {v: Buffer(f"y{n}", v.type.dtype, v.type.shape, "out") for n, v in enumerate(self.graph.outputs)}
         self.private: list[Buffer] = []
         self.names = 0
+        self.taken = RESERVED | set(self.graph.size_names())
         self.elements: dict[tuple[Value, tuple[Dim, ...]], Expr] = {}
 
     def build(self) -> LoweredCall:
@@ -244,10 +245,10 @@ class _KernelBuilder:
         return lower.fn(_Context(self, node), index, **node.attrs)
 
     def fresh(self, hint: str) -> str:
-        """A name not used in this kernel, and no word of IR text (such as i32)."""
+        """A name not used in this kernel, no size, and no word of IR text (such as i32)."""
         self.names += 1
         name = f"{hint}{self.names}"
-        return self.fresh(hint) if name in RESERVED else name
+        return self.fresh(hint) if name in self.taken else name
 
     def scratch(self, kind: str, dtype: DType, sizes: Sequence[Dim]) -> Buffer:
         """Private memory of as many bytes as code generation says; products of one kernel run one after another."""

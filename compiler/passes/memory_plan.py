@@ -323,7 +323,8 @@ def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
             return False
         if not {load.index for load in loads} <= {store.index for store in stores}:
             return False
-        if any(not lets.isdisjoint(symbols_of(dim)) for load in loads for dim in load.index):
+        indices = [*(load.index for load in loads), *(store.index for store in stores)] if loads else []
+        if any(not lets.isdisjoint(symbols_of(dim)) for index in indices for dim in index):
             return False
         first = next((n for n, s in enumerate(plain) if isinstance(s, Store) and s.buffer == out), len(plain))
         if any(isinstance(e, Load) and e.buffer == source for e in expressions(plain[first + 1 :])):

@@ -8,10 +8,12 @@ from types import MappingProxyType
 from kgraph.errors import InternalError
 from kgraph.ir.opdef import OpDef
 from kgraph.primitives import (
+    along_axis,
     contractions,
     control_flow,
     convolution,
     convolution_parts,
+    cumulative,
     custom_gradient,
     elementwise,
     generators,
@@ -29,6 +31,7 @@ from kgraph.primitives import (
     row_normalization,
     rowwise,
     shaping,
+    sorting,
     structural,
     trigonometry,
 )
@@ -60,6 +63,9 @@ REGISTRY: Mapping[str, OpDef] = table(
         *convolution_parts.OPS,
         *pooling.OPS,
         *indexing.OPS,
+        *along_axis.OPS,
+        *cumulative.OPS,
+        *sorting.OPS,
         *randoms.OPS,
         *rowwise.OPS,
         *normalization.OPS,

@@ -167,6 +167,11 @@ def argmax(x: Any, axis: int = -1) -> Any:
     return _emit("argmax", x, axis=axis_of(axis, _type(x).rank))
 
 
+def argmin(x: Any, axis: int = -1) -> Any:
+    """Index of the first smallest element along an axis."""
+    return _emit("argmin", x, axis=axis_of(axis, _type(x).rank))
+
+
 def log_softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
     """Logarithm of the softmax along an axis, or over several together, without overflow."""
     return _on_last_axis(rowwise.log_softmax, x, axis)
@@ -286,6 +291,43 @@ def scatter_add(updates: Any, ids: Any, size: Dim, axis: int = 0) -> Any:
     left out. A float sum has the same bits for any number of threads.
     """
     return indexing.summed_by_id(updates, ids, size, axis)
+
+
+def take_along_axis(x: Any, ids: Any, axis: int = -1) -> Any:
+    """For every id the element of its own line of `x` that it names, 0 for ids outside."""
+    return _emit("take_along_axis", x, ids, axis=axis_of(axis, _type(x).rank))
+
+
+# --- order and running sums -------------------------------------------------------------------------------------------
+def argsort(x: Any, axis: int = -1, descending: bool = False) -> Any:
+    """Places of the elements along an axis in rising or falling order; equal ones keep their order, NaN is greatest."""
+    return _emit("argsort", x, axis=axis_of(axis, _type(x).rank), descending=descending)
+
+
+def sort(x: Any, axis: int = -1, descending: bool = False) -> Any:
+    """The elements along an axis in rising or falling order."""
+    return take_along_axis(x, argsort(x, axis, descending), axis)
+
+
+def top_k(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
+    """The `k` largest elements along an axis, in falling order, and their places; of equal ones the first."""
+    places = part(argsort(x, axis, descending=True), axis_of(axis, _type(x).rank), 0, k)
+    return take_along_axis(x, places, axis), places
+
+
+def cumsum(x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Any:
+    """Running sums along an axis."""
+    return _emit("cumsum", x, axis=axis_of(axis, _type(x).rank), exclusive=exclusive, reverse=reverse)
+
+
+def cumprod(x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Any:
+    """Running products along an axis."""
+    return _emit("cumprod", x, axis=axis_of(axis, _type(x).rank), exclusive=exclusive, reverse=reverse)
+
+
+def searchsorted(x: Any, values: Any, right: bool = False) -> Any:
+    """How many elements of the sorted `x` are smaller than each value; with `right` also equal."""
+    return _emit("searchsorted", x, values, right=right)
 
 
 # --- random numbers ---------------------------------------------------------------------------------------------------

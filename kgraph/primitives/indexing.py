@@ -27,6 +27,8 @@ from kgraph.ir.opdef import (
 )
 from kgraph.ir.scalar import Expr, IndexValue, Load, Local, call, const
 from kgraph.ir.types import TensorType
+from kgraph.primitives.ids import place_of, place_or_end, some_ids, within, zero_of
+from kgraph.primitives.ids import wide as wide_of
 from kgraph.primitives.nests import Index, every_batch, every_element
 from kgraph.primitives.sampling import bad, numbers, of
 from kgraph.primitives.signatures import (
@@ -41,11 +43,6 @@ from kgraph.primitives.signatures import (
 )
 
 
-def _wide(dtype: DType) -> DType:
-    """An element type that holds every id of a type, and a size beside it: 300 must not wrap round in u8."""
-    return i64 if dtype in (i64, u32) else i32
-
-
 def _infer_one_hot(types: Types, attrs: Attrs) -> TensorType:
     expect("one_hot", types, attrs, 1, ("depth", "dtype"))
     expect_kind("one_hot", types[0], INTEGERS)
@@ -54,7 +51,7 @@ def _infer_one_hot(types: Types, attrs: Attrs) -> TensorType:
 
 
 def _one_hot_element(context: LoopContext, index: Index, depth: Dim, dtype: DType) -> Expr:
-    wide = _wide(context.in_types[0].dtype)
+    wide = wide_of(context.in_types[0].dtype)
     label = scalar.cast(context.read(0, index[:-1]), wide)
     return scalar.cast(call("eq", label, IndexValue(index[-1], wide)), dtype)
 
@@ -90,21 +87,6 @@ def one_hot(labels: Array, depth: int, dtype: DType) -> Any:
 # --- rows that ids choose --------------------------------------------------------------------------------------------
 
 
-def _place(context: LoopContext, id: Expr, size: Dim) -> tuple[tuple[Stmt, ...], Dim, Expr]:
-    """Statements that name an id brought into 0 .. size-1; that name as an index; whether the id was inside."""
-    wide = _wide(id.dtype)
-    given, row = context.fresh("id"), context.fresh("row")
-    value = Local(given, wide)
-    inside = call("and", call("ge", value, const(0, wide)), call("lt", value, IndexValue(size, wide)))
-    named = Let(given, scalar.cast(id, wide)), Let(row, _within(value, IndexValue(size - 1, wide)))
-    return named, symbol(row), inside
-
-
-def _within(value: Expr, last: Expr) -> Expr:
-    """A value brought into 0 .. last."""
-    return call("max", call("min", value, last), const(0, value.dtype))
-
-
 def _gathered_shape(x: TensorType, ids: TensorType, axis: int) -> Shape:
     return (*x.shape[:axis], *ids.shape, *x.shape[axis + 1 :])
 
@@ -123,26 +105,20 @@ def _gather_grad(dy: Any, y: Any, x: Any, ids: Any, axis: int) -> tuple[Any, Non
 def _gather_loops(context: LoopContext, axis: int) -> tuple[Stmt, ...]:
     x, ids = context.in_types
     outer, inner = x.shape[:axis], x.shape[axis + 1 :]
-    zero = const(False if x.dtype is bool_ else 0, x.dtype)
 
     def row(at: Index) -> tuple[Stmt, ...]:
-        named, place, inside = _place(context, context.read(1, at[axis:]), x.shape[axis])
+        # The index starts with those of `outer`, and ends with those of `ids`.
+        place = place_of(context, context.read(1, at[axis:]), x.shape[axis])
 
         def element(behind: Index) -> tuple[Stmt, ...]:
-            value = context.read(0, (*at[:axis], place, *behind))
-            return context.write(0, (*at, *behind), call("select", inside, value, zero))
+            value = context.read(0, (*at[:axis], place.index, *behind))
+            return place.element(context, value, lambda found: context.write(0, (*at, *behind), found))
 
-        return *named, *every_element(context, inner, element)
+        return *place.named, *every_element(context, inner, element)
 
     if x.shape[axis] == 0:
-        return every_element(context, context.out_types[0].shape, lambda at: context.write(0, at, zero))
+        return every_element(context, context.out_types[0].shape, lambda at: context.write(0, at, zero_of(x.dtype)))
     return every_batch(context, (*outer, *ids.shape), row)
-
-
-def _ids(rng: np.random.Generator, shape: tuple[int, ...], size: int, dtype: DType = i32) -> Array:
-    """Ids of which some are outside 0 .. size-1."""
-    low = 0 if dtype.kind == "unsigned" else -1
-    return np.asarray(rng.integers(low, size + 1, shape), dtype.to_numpy())
 
 
 def _gather_samples(rng: np.random.Generator) -> Iterator[Sample]:
@@ -155,7 +131,7 @@ def _gather_samples(rng: np.random.Generator) -> Iterator[Sample]:
         ((0, 4), (3,), 1, f32, i32),
     )  # fmt: skip
     for shape, places, axis, dtype, id_type in cases:
-        yield Sample((numbers(rng, shape, dtype), _ids(rng, places, min(shape[axis], 254), id_type)), {"axis": axis})
+        yield Sample((numbers(rng, shape, dtype), some_ids(rng, places, shape[axis], id_type)), {"axis": axis})
 
 
 @primitive(
@@ -200,17 +176,8 @@ def _group_ids_loops(context: LoopContext, size: Dim) -> tuple[Stmt, ...]:
     following = context.private(i32, (size + 2,))
     total, k, i, j = (context.fresh(hint) for hint in ("total", "k", "i", "i"))
 
-    def place(at: str) -> tuple[tuple[Stmt, ...], Dim]:
-        id = context.read(0, (symbol(at),))
-        wide = _wide(id.dtype)
-        given, row = context.fresh("id"), context.fresh("row")
-        value, end = Local(given, wide), IndexValue(size, wide)
-        inside = call("and", call("ge", value, const(0, wide)), call("lt", value, end))
-        return (Let(given, scalar.cast(id, wide)), Let(row, call("select", inside, value, end))), symbol(row)
-
-    counted, row = place(i)
+    (counted, row), (placed, own) = (place_or_end(context, context.read(0, (symbol(n),)), size) for n in (i, j))
     more = call("add", Load(following, (row + 1,)), const(1, i32))
-    placed, own = place(j)
     at = context.fresh("at")
     return (
         *every_element(context, (size + 2,), lambda index: (Store(following, index, const(0, i32)),)),
@@ -235,7 +202,7 @@ def _group_ids_samples(rng: np.random.Generator) -> Iterator[Sample]:
         (7, 3, i32), (20, 5, i64), (0, 4, i32), (1, 1, u8), (9, 300, u8), (5, 0, i32), (6, 4, u32), (40, 3, i32),
     )  # fmt: skip
     for count, size, dtype in cases:
-        yield Sample((_ids(rng, (count,), min(size, 254), dtype),), {"size": size})
+        yield Sample((some_ids(rng, (count,), size, dtype),), {"size": size})
 
 
 @primitive(
@@ -284,10 +251,10 @@ def _scatter_add_loops(context: LoopContext, axis: int) -> tuple[Stmt, ...]:
     def row(at: Index) -> tuple[Stmt, ...]:
         first, rounds, total, p, place = (context.fresh(hint) for hint in ("first", "rounds", "sum", "p", "place"))
         # Wrong starts and orders give wrong sums, but lead nowhere else.
-        start, end = (_within(scalar.cast(context.read(2, (at[axis] + n,)), i32), count) for n in (0, 1))
+        start, end = (within(scalar.cast(context.read(2, (at[axis] + n,)), i32), count) for n in (0, 1))
         many = call("max", call("sub", end, Local(first, i32)), const(0, i32))
         here = scalar.cast(context.read(3, (symbol(first) + symbol(p),)), i32)
-        step = Let(place, _within(here, IndexValue(updates.shape[axis] - 1, i32)))
+        step = Let(place, within(here, IndexValue(updates.shape[axis] - 1, i32)))
 
         def element(behind: Index) -> tuple[Stmt, ...]:
             value = context.read(0, (*at[:axis], symbol(place), *behind))
@@ -308,7 +275,7 @@ def _scatter_add_samples(rng: np.random.Generator) -> Iterator[Sample]:
         ((0, 3), 4, 0, f32), ((5, 2), 0, 0, f32), ((5, 0), 3, 0, f32), ((8, 64), 3, 0, f32), ((6, 2), 4, 0, i32),
     )  # fmt: skip
     for shape, size, axis, dtype in cases:
-        ids = _ids(rng, (shape[axis],), size)
+        ids = some_ids(rng, (shape[axis],), size)
         yield Sample((numbers(rng, shape, dtype), ids, *group_ids.reference(ids, size)), {"axis": axis})
 
 

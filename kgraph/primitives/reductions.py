@@ -177,66 +177,79 @@ def min_(x: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
     return np.min(x, axis=axes, keepdims=keepdims, initial=highest(dtype_of(x.dtype)))
 
 
-def _infer_argmax(types: Types, attrs: Attrs) -> TensorType:
-    expect("argmax", types, attrs, 1, ("axis",))
-    expect_kind("argmax", types[0], NUMBERS)
-    axis = expect_axis("argmax", attrs["axis"], types[0].rank)
-    if types[0].shape[axis] == 0:
-        raise ShapeError("argmax", expected=f"at least one element along axis {axis}", received=str(types[0]))
-    return TensorType(i32, reduced_shape(types[0].shape, (axis,), False))
+def _infer_place(op: str) -> InferRule:
+    def infer(types: Types, attrs: Attrs) -> TensorType:
+        expect(op, types, attrs, 1, ("axis",))
+        expect_kind(op, types[0], NUMBERS)
+        axis = expect_axis(op, attrs["axis"], types[0].rank)
+        if types[0].shape[axis] == 0:
+            raise ShapeError(op, expected=f"at least one element along axis {axis}", received=str(types[0]))
+        return TensorType(i32, reduced_shape(types[0].shape, (axis,), False))
+
+    return infer
 
 
-def _argmax_loops(context: LoopContext, axis: int) -> tuple[Stmt, ...]:
-    source = context.in_types[0]
-    dtype = source.dtype
-    best, place = context.fresh("best"), context.fresh("place")
-    behind = IndexValue(source.shape[axis], i32)
+def _place_loops(combine: Combine, start: Callable[[DType], float | int]) -> Loops:
+    def build(context: LoopContext, axis: int) -> tuple[Stmt, ...]:
+        source = context.in_types[0]
+        dtype = source.dtype
+        best, place = context.fresh("best"), context.fresh("place")
+        behind = IndexValue(source.shape[axis], i32)
 
-    def candidate(at: Index) -> tuple[Stmt, ...]:
-        x = context.read(0, at)
-        found: Expr = call("eq", x, Local(best, dtype))
-        if dtype.is_float:  # the maximum is NaN if any element is, and only NaN differs from itself
-            found = call("or", found, call("ne", x, x))
-        return (Accumulate(place, "min", call("select", found, IndexValue(at[axis], i32), behind)),)
+        def candidate(at: Index) -> tuple[Stmt, ...]:
+            x = context.read(0, at)
+            found: Expr = call("eq", x, Local(best, dtype))
+            if dtype.is_float:  # the extreme is NaN if any element is, and only NaN differs from itself
+                found = call("or", found, call("ne", x, x))
+            return (Accumulate(place, "min", call("select", found, IndexValue(at[axis], i32), behind)),)
 
-    def row(index: Index, each: Each) -> tuple[Stmt, ...]:
-        return (
-            Init(best, const(lowest(dtype), dtype)),
-            *each(lambda at: (Accumulate(best, "max", context.read(0, at)),)),
-            Init(place, behind),
-            *each(candidate),
-            *context.write(0, index[:axis] + index[axis + 1 :], Local(place, i32)),
-        )
+        def row(index: Index, each: Each) -> tuple[Stmt, ...]:
+            return (
+                Init(best, const(start(dtype), dtype)),
+                *each(lambda at: (Accumulate(best, combine, context.read(0, at)),)),
+                Init(place, behind),
+                *each(candidate),
+                *context.write(0, index[:axis] + index[axis + 1 :], Local(place, i32)),
+            )
 
-    return over_rows(context, source.shape, (axis,), row)
+        return over_rows(context, source.shape, (axis,), row)
+
+    return Loops(build, reads_once=False)
 
 
-@primitive(
-    infer=_infer_argmax,
-    grad=NoGrad("the result is an integer"),
-    lower=Loops(_argmax_loops, reads_once=False),
-    samples=with_attrs(
-        ((5,), {"axis": 0}),
-        ((3, 4), {"axis": 1}),
-        ((3, 4), {"axis": 0}),
-        ((2, 3, 4), {"axis": 1}),
-        ((1,), {"axis": 0}),
-        ((4, 1), {"axis": 1}),
-        ((0, 3), {"axis": 1}),
-        ((6, 37), {"axis": 1}),
-        dtypes=NUMERIC,
-    ),
-    errors=(
-        bad("1 operands", axis=0),
-        bad("an axis in 0..1", of((2, 3)), axis=2),
-        bad("received bool", of((2, 3), bool_), axis=0),
-        bad("at least one element", of((2, 0)), axis=1),
-    ),
-    traits=Trait.REDUCTION,
-)
+def _place(combine: Combine, start: Callable[[DType], float | int]) -> Callable[[Callable[..., Any]], OpDef]:
+    """Make an op that finds the place of the extreme that `combine` gives."""
+
+    def make(reference: Callable[..., Any]) -> OpDef:
+        name = reference.__name__
+        axes = {(5,): 0, (3, 4): 1, (4, 3): 0, (2, 3, 4): 1, (1,): 0, (4, 1): 1, (0, 3): 1, (6, 37): 1}
+        return primitive(
+            infer=_infer_place(name),
+            grad=NoGrad("the result is an integer"),
+            lower=_place_loops(combine, start),
+            samples=with_attrs(*((shape, {"axis": axis}) for shape, axis in axes.items()), dtypes=NUMERIC),
+            errors=(
+                bad("1 operands", axis=0),
+                bad("an axis in 0..1", of((2, 3)), axis=2),
+                bad("received bool", of((2, 3), bool_), axis=0),
+                bad("at least one element", of((2, 0)), axis=1),
+            ),
+            traits=Trait.REDUCTION,
+        )(reference)
+
+    return make
+
+
+@_place("max", lowest)
 def argmax(x: Array, axis: int) -> Any:
     """Index (int32) of the first largest element along `axis`; of the first NaN if there is one."""
     return np.argmax(x, axis=axis).astype(np.int32)
 
 
-OPS = (sum_, prod, max_, min_, argmax)
+@_place("min", highest)
+def argmin(x: Array, axis: int) -> Any:
+    """Index (int32) of the first smallest element along `axis`; of the first NaN if there is one."""
+    return np.argmin(x, axis=axis).astype(np.int32)
+
+
+OPS = (sum_, prod, max_, min_, argmax, argmin)

@@ -21,6 +21,7 @@ class Workload:
         optimizer: "adam", "sgd" with momentum 0.9, or "" where only rows are predicted.
         keras: makes the model from `keras` or `kgraph`, not compiled.
         torch: makes the same model from `torch`, without softmax.
+        ids: inputs are ids below this number; 0 for floats.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Workload:
     optimizer: str
     keras: Callable[[Any], Any]
     torch: Callable[[Any], Any]
+    ids: int = 0
 
     def data(self) -> tuple[Any, Any]:
         """Random inputs, channels last, and class numbers, for one epoch."""
@@ -38,7 +40,10 @@ class Workload:
 
         rng = np.random.default_rng(0)
         rows = self.batch * self.steps
-        return rng.random((rows, *self.shape), dtype="float32"), rng.integers(0, self.classes, rows)
+        labels = rng.integers(0, self.classes, rows)
+        if self.ids:
+            return rng.integers(0, self.ids, (rows, *self.shape), dtype="int32"), labels
+        return rng.random((rows, *self.shape), dtype="float32"), labels
 
 
 def _dense(sizes: tuple[int, ...], dropout: float = 0.0) -> dict[str, Callable[[Any], Any]]:
@@ -192,6 +197,28 @@ def _transformer_torch(torch: Any) -> Any:
     return Network()
 
 
+_WORDS, _VECTOR = 20_000, 64  # of the embedding
+
+
+def _embedding_keras(keras: Any) -> Any:
+    """The mean of the vectors of 100 ids, then a Dense layer."""
+    layers = keras.layers
+    words = [layers.Embedding(_WORDS, _VECTOR), layers.GlobalAveragePooling1D(), layers.Dense(2, activation="softmax")]
+    return keras.Sequential([keras.Input((100,), dtype="int32"), *words])
+
+
+def _embedding_torch(torch: Any) -> Any:
+    nn = torch.nn
+
+    class Mean(nn.Module):  # type: ignore[misc,name-defined]
+        """Mean over the ids of a row."""
+
+        def forward(self, x: Any) -> Any:
+            return x.mean(1)
+
+    return nn.Sequential(nn.Embedding(_WORDS, _VECTOR), Mean(), nn.Linear(_VECTOR, 2))
+
+
 WORKLOADS = {
     "mlp_small": Workload(
         "10-20-30, batch 32, Adam", (10,), 30, 32, 500, "adam", **_dense((10, 20, 30))
@@ -221,5 +248,9 @@ WORKLOADS = {
     "transformer": Workload(
         "two blocks of 4 heads on 64 steps of 128 features, batch 32, Adam", (64, _WIDTH), 10, 32, 10, "adam",
         _transformer_keras, _transformer_torch,
+    ),
+    "embedding": Workload(
+        "Embedding 20000 x 64 of 100 ids, their mean, Dense, batch 32, Adam", (100,), 2, 32, 50, "adam",
+        _embedding_keras, _embedding_torch, ids=_WORDS,
     ),
 }  # fmt: skip

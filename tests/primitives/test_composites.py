@@ -34,6 +34,7 @@ def run(function, *arrays, first_axis_symbolic=False):
 
 X = np.linspace(-3, 3, 24).reshape(2, 3, 4)
 IDS = np.array([[2, 0, 0], [1, 2, 2]], np.int32)
+RANKS = np.searchsorted(X[1, 1], X, "right")
 SUMS = np.stack([np.zeros(4), X[1].sum(0), X[0].sum(0), np.zeros(4)])
 
 
@@ -72,6 +73,16 @@ CASES = [
     ("not_equal", lambda x: composites.not_equal(x, x), np.zeros(X.shape, bool)),
     ("equal", lambda x: composites.equal(x, x), np.ones(X.shape, bool)),
     ("cast", lambda x: composites.cast(x, "int32"), X.astype(np.int32)),
+    ("argmin", lambda x: composites.argmin(-x, 1), (-X).argmin(1)),
+    ("sort", lambda x: composites.sort(-x, 1), np.sort(-X, 1)),
+    ("sort_falling", lambda x: composites.sort(x, 1, descending=True), X[:, ::-1]),
+    ("argsort", lambda x: composites.argsort(x * 0.0, 1, descending=True), np.tile(np.arange(3)[:, None], (2, 1, 4))),
+    ("top_k", lambda x: composites.top_k(x, 2)[0], X[..., :-3:-1]),
+    ("top_k_places", lambda x: composites.top_k(x * 0.0, 3, 1)[1], np.tile(np.arange(3)[:, None], (2, 1, 4))),
+    ("take_along_axis", lambda x: composites.take_along_axis(x, composites.argsort(-x), -1), X[..., ::-1]),
+    ("cumsum", lambda x: composites.cumsum(x, -1), X.cumsum(-1)),
+    ("cumprod", lambda x: composites.cumprod(x, 1, reverse=True), X[:, ::-1].cumprod(1)[:, ::-1]),
+    ("searchsorted", lambda x: composites.searchsorted(lift(X[1, 1]), x, right=True), RANKS),
     ("gather", lambda x: composites.gather(x, lift(IDS), -2), np.take(X, IDS, 1)),
     ("scatter_add", lambda x: composites.scatter_add(x, lift(IDS[:, :1].repeat(3, 1)), 4), SUMS),
 ]

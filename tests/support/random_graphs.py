@@ -344,11 +344,17 @@ class _Maker:
         return self.reduced("min")
 
     def add_argmax(self) -> Value | None:
+        return self.place_of_extreme("argmax")
+
+    def add_argmin(self) -> Value | None:
+        return self.place_of_extreme("argmin")
+
+    def place_of_extreme(self, name: str) -> Value | None:
         x = self.value((*self.floats, i32), lambda v: any(isinstance(d, int) and d > 0 for d in v.type.shape))
         if x is None:
             return None
         axis = self.pick([a for a, d in enumerate(x.type.shape) if isinstance(d, int) and d > 0])
-        return self.emit("argmax", self.steep(x), axis=axis)
+        return self.emit(name, self.steep(x), axis=axis)
 
     def add_matmul(self) -> Value | None:
         a = self.value(self.floats, lambda v: v.type.rank >= 2)
@@ -389,6 +395,55 @@ class _Maker:
         ids = self.like(TensorType(i32, (x.type.shape[axis],)))
         starts, order = self.emit("group_ids", ids, size=self.pick(self.extents))
         return self.emit("scatter_add", self.small(x), ids, starts, order, axis=axis)
+
+    def add_take_along_axis(self) -> Value | None:
+        x = self.value((*self.floats, i32), lambda v: v.type.rank >= 1)
+        if x is None:
+            return None
+        axis = self.axis(x)
+        return self.emit("take_along_axis", x, self.like(x.type.with_dtype(i32)), axis=axis)
+
+    def add_add_along_axis(self) -> Value | None:
+        x = self.value((*self.floats, i32), lambda v: v.type.rank >= 1)
+        if x is None:
+            return None
+        ids, axis = self.like(x.type.with_dtype(i32)), self.axis(x)
+        return self.emit("add_along_axis", self.small(x), ids, axis=axis, size=self.pick(self.extents))
+
+    def lines(self) -> Value | None:
+        return self.value(self.floats, lambda v: v.type.rank >= 1)
+
+    def add_cumsum(self) -> Value | None:
+        x = self.lines()
+        return None if x is None else self.cumulative("cumsum", self.small(x))
+
+    def add_cumprod(self) -> Value | None:
+        x = self.lines()
+        return None if x is None else self.cumulative("cumprod", self.bounded(x))
+
+    def cumulative(self, name: str, x: Value) -> Value:
+        exclusive, reverse = (bool(self.rng.random() < 0.5) for _ in (0, 1))
+        return self.emit(name, x, axis=self.axis(x), exclusive=exclusive, reverse=reverse)
+
+    def add_linear_recurrence(self) -> Value | None:
+        x = self.lines()
+        if x is None:
+            return None
+        decay, reverse = self.bounded(self.like(x.type)), bool(self.rng.random() < 0.5)
+        return self.emit("linear_recurrence", decay, self.small(x), axis=self.axis(x), reverse=reverse)
+
+    def add_argsort(self) -> Value | None:
+        x = self.value((*self.floats, i32, u8), lambda v: v.type.rank >= 1)
+        if x is None:
+            return None
+        return self.emit("argsort", self.steep(x), axis=self.axis(x), descending=bool(self.rng.random() < 0.5))
+
+    def add_searchsorted(self) -> Value | None:
+        values = self.value(self.floats)
+        if values is None:
+            return None
+        rising = self.builder.constant(np.sort(numbers(self.rng, (self.pick(self.extents),), values.dtype, -1, 1)))
+        return self.emit("searchsorted", rising, self.steep(values), right=bool(self.rng.random() < 0.5))
 
     def key(self) -> Value:
         keys = [v for v in self.pool if v.type == TensorType(u32, (2,))]
