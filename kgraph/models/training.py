@@ -67,11 +67,14 @@ class Trainer:
             steps_per_execution, jit_compile, auto_scale_loss: accepted as in Keras; every step is one native call.
 
         Raises:
-            ArgumentError: an unknown name.
+            ArgumentError: an unknown name, or, where the outputs are known, a structure that does not fit them.
         """
-        self._setup = TrainingSetup(
+        setup = TrainingSetup(
             optimizer, loss, metrics, loss_weights, weighted_metrics, "interpreter" if run_eagerly else None
         )
+        if self._model.built:
+            setup.check_structure(self._model.output_names())
+        self._setup = setup
 
     @property
     def compiled(self) -> bool:
@@ -336,7 +339,7 @@ class Trainer:
         setup = self._compiled(call)
         inputs, _ = input_arrays(self, call, x)
         targets = self._targets(setup)
-        if y is None and (sample_weight is not None or any(target.loss is not None for target in targets)):
+        if y is None and (sample_weight is not None or setup.needs_labels):
             raise DataError(f"{call}: y is missing")
         return training_data(self, [] if y is None else targets, call, inputs, y, sample_weight)
 

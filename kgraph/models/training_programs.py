@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kgraph.engine import CompiledProgram
-from kgraph.errors import ArgumentError, StateError
+from kgraph.errors import ArgumentError, DTypeError, StateError
 from kgraph.ir.dtypes import DType, dtype_of, i32
 from kgraph.ir.graph import Value
 from kgraph.ir.opdef import emitting
@@ -110,7 +110,7 @@ class TrainingSetup:
 
     Args:
         optimizer, loss, metrics, loss_weights, weighted_metrics: as given to `compile`; names are checked at once,
-            structures when the outputs are known.
+            structures by `check_structure`, when the outputs are known.
         execution: "interpreter" to run step by step; None for the setting in force.
     """
 
@@ -132,6 +132,20 @@ class TrainingSetup:
         self._found: list[tuple[int, bool, str, Metric]] | None = None
         self._programs: dict[Any, CompiledProgram] = {}
 
+    def check_structure(self, names: Sequence[str]) -> None:
+        """ArgumentError unless losses, weights and metrics fit outputs of these names."""
+        _per_output(self._losses, names, "loss", spread=True)
+        for weight in _per_output(self._loss_weights, names, "loss_weights", spread=False):
+            _checked_weight(weight)
+        for given in (self._metrics, self._weighted_metrics):
+            _metrics_per_output(given, names)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether a loss or a metric looks at the labels."""
+        metrics = flatten([self._metrics or [], self._weighted_metrics or []])
+        return any(target.loss is not None for target in self.targets) or bool(metrics)
+
     # --- matching with the outputs ------------------------------------------------------------------------------------
 
     def match(self, names: Sequence[str], predictions: Sequence[TensorType], by_name: bool) -> list[Target]:
@@ -144,11 +158,12 @@ class TrainingSetup:
         """
         if [t.prediction for t in self.targets] == list(predictions):
             return self.targets
+        self.check_structure(names)
         losses = _per_output(self._losses, names, "loss", spread=True)
         weights = _per_output(self._loss_weights, names, "loss_weights", spread=False)
         several = len(names) > 1
         self.targets = [
-            Target(name, prediction, loss, None if weight is None else float(weight), f"{name}_" if several else "")
+            Target(name, prediction, loss, _checked_weight(weight), f"{name}_" if several else "")
             for name, prediction, loss, weight in zip(names, predictions, losses, weights, strict=True)
         ]
         count = sum(loss is not None for loss in losses)
@@ -293,6 +308,12 @@ def _refuse_softmax_of_one(trace: Trace, target: Target, prediction: Value) -> N
     if any(prediction in node.outputs and node.op.name == "softmax" for node in trace.nodes):
         raise ArgumentError(f"output '{target.name}': softmax of 1 unit is always 1", expected="sigmoid",
                             received="softmax", fix="Use activation='sigmoid'")  # fmt: skip
+
+
+def _checked_weight(weight: Any) -> float | None:
+    if weight is not None and (isinstance(weight, bool) or not isinstance(weight, (int, float))):
+        raise DTypeError("compile(loss_weights)", expected="numbers", received=repr(weight))
+    return None if weight is None else float(weight)
 
 
 def _plain(value: Any) -> Any:

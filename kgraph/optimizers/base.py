@@ -252,8 +252,7 @@ class Optimizer:
 
     def assign(self, variable: Variable, value: Any) -> None:
         """Give a variable a new value in the program being traced."""
-        trace = current_trace()
-        trace.assign(variable, cast(trace.lift(value), variable.ir_dtype))
+        variable.assign(value)
 
     def assign_add(self, variable: Variable, value: Any) -> None:
         """Add to a variable."""

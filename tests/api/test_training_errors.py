@@ -226,14 +226,39 @@ def test_inputs_and_outputs_are_called_by_name(call: Callable[[Any], Any], words
         ({"loss": "mse", "metrics": {"c": "mae"}}, r"compile\(metrics=\{'c': ...\}\): no such output"),
         ({"loss": "mse", "loss_weights": [1]}, r"compile\(loss_weights\): expected 2 entries"),
         ({"loss": "mse", "metrics": "mae"}, r"compile\(metrics\): expected a list for each of the outputs a, b"),
-        ({"loss": {}}, "compile: expected a loss"),
-        ({}, "compile: expected a loss"),
+        ({"loss": "mse", "weighted_metrics": {"aa": "mae"}}, "no such output. Did you mean 'a'|Known: a, b"),
+        ({"loss": "mse", "loss_weights": {"a": "1"}}, r"compile\(loss_weights\): expected numbers, received '1'"),
     ],
 )
 def test_structures_must_fit_the_outputs(arguments: dict[str, Any], words: str):
     model = two_outputs()
-    model.compile("sgd", **arguments)
-    with pytest.raises((ArgumentError, StateError), match=words):
+    with pytest.raises((ArgumentError, DTypeError), match=words):
+        model.compile("sgd", **arguments)
+    model.fit([X, X], [Y, ONE_HOT], verbose=0)  # as compiled before
+
+    class Late(Model):
+        """Its outputs are known after the first data."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.made = two_outputs()
+
+        def call(self, inputs: Any) -> Any:
+            first, second = self.made(inputs)
+            return {"a": first, "b": second}
+
+    late = Late()
+    late.compile("sgd", **arguments)
+    with pytest.raises((ArgumentError, DTypeError), match=words):
+        late.fit([X, X], {"a": Y, "b": ONE_HOT}, verbose=0)
+
+
+@pytest.mark.parametrize("loss", [None, {}])
+def test_something_must_be_minimised(loss: Any):
+    model = two_outputs()
+    model.compile("sgd", loss)
+    with pytest.raises(StateError, match="compile: expected a loss"):
         model.fit([X, X], [Y, ONE_HOT], verbose=0)
-    model.compile("sgd", "mse")
-    model.fit([X, X], [Y, ONE_HOT], verbose=0)
+    model.compile("sgd", metrics=[["mae"], []])
+    with pytest.raises(DataError, match="fit: y is missing"):
+        model.fit([X, X])
