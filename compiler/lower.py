@@ -50,12 +50,14 @@ class LoweredLoop:
         body: its body, with values of its own.
         start: for each carry a kernel that copies the first value; its output is a value of its own.
         calls: kernels and loops of the body.
+        end: in a conditional loop, for each carry a kernel that copies the new value over the old one, as its output.
     """
 
     node: Node
     body: Graph
     start: tuple[LoweredCall, ...]
     calls: tuple[LoweredCall | LoweredLoop, ...]
+    end: tuple[LoweredCall, ...]
 
 
 Lowered: TypeAlias = "Sequence[LoweredCall | LoweredLoop]"
@@ -80,12 +82,18 @@ def lower(graph: Graph, scratch: ScratchRule, label: str = "k") -> tuple[Lowered
 
 
 def _loop(node: Node, label: str, scratch: ScratchRule) -> LoweredLoop:
-    body = clone(node.attrs["body"])  # another node may have the same one
-    start = []
-    for number, first in enumerate(roles(node.inputs, node.attrs).carries):
-        copying = copied(first, node.loc)
-        start.append(_KernelBuilder(copying, f"{label}start{number}_", scratch, copying.outputs).build())
-    return LoweredLoop(node, body, tuple(start), lower(body, scratch, label))
+    body = clone(node.attrs["body"], node.loc)  # another node may have the same one
+    carries = roles(node.inputs, node.attrs).carries
+    start = _copies(carries, node, f"{label}start", scratch)
+    end = _copies(body.outputs[: len(carries)], node, f"{label}end", scratch) if node.attrs["conditional"] else ()
+    return LoweredLoop(node, body, start, lower(body, scratch, label), end)
+
+
+def _copies(values: Sequence[Value], loop: Node, label: str, scratch: ScratchRule) -> tuple[LoweredCall, ...]:
+    """Kernels that copy values; each output is a new value."""
+    nodes = [copied(value, loop.loc) for value in values]
+    builders = (_KernelBuilder(node, f"{label}{n}_", scratch, node.outputs) for n, node in enumerate(nodes))
+    return tuple(builder.build() for builder in builders)
 
 
 def lowered_kernels(calls: Lowered) -> Iterator[LoweredCall]:
@@ -94,6 +102,7 @@ def lowered_kernels(calls: Lowered) -> Iterator[LoweredCall]:
         if isinstance(call, LoweredLoop):
             yield from call.start
             yield from lowered_kernels(call.calls)
+            yield from call.end
         else:
             yield call
 

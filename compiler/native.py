@@ -162,8 +162,8 @@ def _optimised(calls: Lowered, check: bool) -> tuple[LoweredCall | LoweredLoop, 
     made: list[LoweredCall | LoweredLoop] = []
     for call in calls:
         if isinstance(call, LoweredLoop):
-            start = tuple(_optimised_kernel(first, check) for first in call.start)
-            made.append(replace(call, start=start, calls=_optimised(call.calls, check)))
+            start, end = (tuple(_optimised_kernel(c, check) for c in copies) for copies in (call.start, call.end))
+            made.append(replace(call, start=start, calls=_optimised(call.calls, check), end=end))
         else:
             made.append(_optimised_kernel(call, check))
     return tuple(made)
@@ -213,7 +213,8 @@ def _call_lines(plan: MemoryPlan, calls: Sequence[KernelCall | Loop], indent: st
     for call in calls:
         if isinstance(call, Loop):
             lines += _call_lines(plan, call.start, indent)
-            lines.append(f"{indent}for each of {call.length} steps{', last first' * call.reverse}:")
+            condition = f", while {plan.places[call.carries[0].old].name}" * call.conditional
+            lines.append(f"{indent}for each of {call.length} steps{', last first' * call.reverse}{condition}:")
             lines += _call_lines(plan, call.calls, indent + "  ")
         else:
             lines.append(f"{indent}{call.kernel}({', '.join(plan.places[n].name for n in call.args)})")

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 from kgraph.ir.graph import Graph, Node, Value
+from kgraph.ir.location import UNKNOWN, Location
 from kgraph.ir.opdef import Nested
 
 
@@ -37,14 +38,14 @@ def _with_body(node: Node, change: Callable[[Graph], Graph]) -> Node:
     return node if same else Node(node.op, node.inputs, node.outputs, attrs, node.loc)
 
 
-def clone(graph: Graph) -> Graph:
-    """The same graph with values and nodes of its own, also inside its nodes."""
+def clone(graph: Graph, loc: Location = UNKNOWN) -> Graph:
+    """The same graph with values and nodes of its own, also inside its nodes; `loc` is for nodes that have no place."""
     new: dict[Value, Value] = {value: Value(value.type, value.name) for value in graph.inputs}
     nodes = []
     for node in graph.nodes:
         new.update((value, Value(value.type, value.name)) for value in node.outputs)
-        node = _with_body(node, clone)
+        node = _with_body(node, lambda body: clone(body, loc))
         operands, results = (tuple(new[v] for v in values) for values in (node.inputs, node.outputs))
-        nodes.append(Node(node.op, operands, results, node.attrs, node.loc))
+        nodes.append(Node(node.op, operands, results, node.attrs, loc if node.loc == UNKNOWN else node.loc))
     inputs, outputs = (tuple(new[v] for v in values) for values in (graph.inputs, graph.outputs))
     return Graph(graph.name, inputs, tuple(nodes), outputs)

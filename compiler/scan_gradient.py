@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from kgraph.compiler.analysis.uses import needed, smooth_dependents
 from kgraph.compiler.rewrite import Rewriter
+from kgraph.errors import GraphError
 from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.opdef import Alias, Pointwise, Scalar, emitting
 from kgraph.ir.types import TensorType
@@ -32,6 +33,8 @@ def scan_cotangents(
     Before: y = scan(h0, x, w) {body: h' = tanh(h @ w + x)}
     After:  y, hs, ts = scan(h0, x, w)  and  dh0, dw, dx = scan(dy, 0, hs, ts, w) {reverse=true}
 
+    Raises: GraphError for a conditional loop.
+
     Args:
         rewriter: continues the graph of `node`; its node is replaced if something must be saved.
         node: the scan.
@@ -39,6 +42,10 @@ def scan_cotangents(
         active: the values of the graph whose cotangents are wanted.
         accumulate: reverse accumulation.
     """
+    if node.attrs["conditional"]:
+        place = f" in layer {node.loc.layer}" if node.loc.layer else ""
+        what = f"gradient of a loop{place} whose number of steps depends on data"
+        raise GraphError(what, fix="Use fori_loop or scan, whose numbers of steps are known before they run")
     backward = _Backward(node, dys, active, accumulate)
     if not backward.outputs:
         return [None] * len(node.inputs)
@@ -49,7 +56,7 @@ def scan_cotangents(
     body = backward.graph()
     results = rewriter.emit(
         node.op, *zeros, *sums, *sequences, *backward.constants.values(), body=body, carries=len(zeros) + len(sums),
-        sequences=len(sequences), length=node.attrs["length"], reverse=not node.attrs["reverse"],
+        sequences=len(sequences), length=node.attrs["length"], reverse=not node.attrs["reverse"], conditional=False,
     )  # fmt: skip
     found = dict(zip(backward.outputs, results if isinstance(results, tuple) else (results,), strict=True))
     return [found.get(inside) for inside in node.attrs["body"].inputs]

@@ -28,7 +28,7 @@ class SizeRules:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._rules = [rule for node in graph.nodes for rule in _rules_of(node) if not _surely_natural(rule.rest)]
+        self._rules = [rule for node in _nodes(graph) for rule in _rules_of(node) if not _surely_natural(rule.rest)]
 
     def check(self, sizes: Mapping[str, int]) -> None:
         """ShapeError if the program cannot run with these sizes."""
@@ -38,6 +38,15 @@ class SizeRules:
                 size = rule.node.inputs[0].type.shape[rule.axis]
                 received = f"{evaluate(size, sizes)}"
                 raise ShapeError(f"{place}: {rule.what}", expected=f"a longer axis {rule.axis}", received=received)
+
+
+def _nodes(graph: Graph) -> Iterator[Node]:
+    """All nodes, also those of the bodies of loops."""
+    for node in graph.nodes:
+        yield node
+        for attr in node.attrs.values():
+            if isinstance(attr, Graph):
+                yield from _nodes(attr)
 
 
 def _rules_of(node: Node) -> Iterator[_Rule]:

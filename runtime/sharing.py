@@ -54,12 +54,16 @@ class _Walk:
             not (self.written[s].isdisjoint(reads | writes) and self.read[s].isdisjoint(writes)) for s in others
         )
         if waits:
-            for sets in (self.read, self.written):
-                sets.update({True: set(), False: set()})
+            self.forget()
         self.read[shared] |= reads
         self.written[shared] |= writes
         self.flags[self.number] = Step.SHARED * shared | Step.AFTER_BARRIER * waits
         self.number += 1
+
+    def forget(self) -> None:
+        """Here is a barrier."""
+        for sets in (self.read, self.written):
+            sets.update({True: set(), False: set()})
 
     def memory(self, place: int) -> tuple[str, int]:
         """What a place is, or is a part of."""
@@ -79,14 +83,18 @@ class _Walk:
             known = self.flags[first:]
             self.read, self.written = map(copied, before)
             for steps_left in range(length, 0, -1):
+                if loop.conditional:
+                    self.forget()
                 self.number = first
                 self.turn(loop, steps_left)
                 self.calls(loop.calls)
         self.number = first + sum(1 for _ in kernel_calls(loop.calls))
+        if loop.conditional:
+            self.forget()  # before they read whether another step follows, threads wait for each other
 
     def turn(self, loop: Loop, steps_left: int) -> None:
         for carry in loop.carries:
-            self.carried[carry.old], self.carried[carry.new] = carry.turn(steps_left)
+            self.carried[carry.old], self.carried[carry.new] = loop.turn(carry, steps_left)
 
 
 def copied(uses: Uses) -> Uses:

@@ -7,7 +7,7 @@ A wrong intrinsic signature makes LLVM abort the process, so intrinsics are decl
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -231,12 +231,14 @@ class Function:
 
     @contextmanager
     def loop(
-        self, start: str, stop: str, step: str = "1", carried: Sequence[tuple[str, str]] = ()
-    ) -> Iterator[Loop]:
+        self, start: str, stop: str, step: str = "1", carried: Sequence[tuple[str, str]] = (),
+        condition: Callable[[], str] | None = None,
+    ) -> Iterator[Loop]:  # fmt: skip
         """Write `for index = start; index < stop; index += step` (i64, signed; may run zero times).
 
         `carried` are (type, first value). The body sets `loop.next` to the values for the next round;
-        after the block `loop.results` holds the last values.
+        after the block `loop.results` holds the last values. `condition` writes, without further blocks, an i1 that
+        must be set for another round.
         """
         head, body, done = self.label("head"), self.label("body"), self.label("done")
         before = self._label
@@ -247,6 +249,8 @@ class Function:
         mark = len(self._lines)
         loop = Loop(index, [name for _, _, name in phis], [name for _, _, name in phis])
         go = self.assign(f"icmp slt i64 {index}, {stop}")
+        if condition is not None:
+            go = self.binary("and", "i1", go, condition())
         self.branch_if(go, body, done)
         self.start_block(body)
         yield loop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -201,7 +202,7 @@ class _StepWriter:
     def loop(self, loop: Loop) -> None:
         """Write a loop over steps, in which pieces move on and the two places of each carry change places."""
         f, length = self.f, self.lengths[loop.length]
-        odd = f.cast("trunc", "i64", length, "i1")
+        odd = "false" if loop.conditional else f.cast("trunc", "i64", length, "i1")
         turns: list[str] = []  # pointers to the old and the new value in the first step
         for carry in loop.carries:
             last, other = self._pointer(carry.last), self._pointer(carry.other)
@@ -210,7 +211,8 @@ class _StepWriter:
         self._move(places, turns)
         self.calls(loop.start)
         wholes = [self._pointer(self.plan.places[place].index) for place in loop.pieces]
-        with f.loop("0", length, carried=[("ptr", pointer) for pointer in turns]) as steps:
+        condition = functools.partial(self._flag, turns[0]) if loop.conditional else None
+        with f.loop("0", length, "1", [("ptr", pointer) for pointer in turns], condition) as steps:
             step = steps.index
             if loop.reverse:
                 step = f.binary("sub", "i64", f.binary("sub", "i64", length, step), "1")
@@ -219,7 +221,15 @@ class _StepWriter:
             self._move([*loop.pieces, *places], [*pieces, *steps.carried])
             self.calls(loop.calls)
             pairs = zip(steps.carried[::2], steps.carried[1::2], strict=True)
-            steps.next = [pointer for old, new in pairs for pointer in (new, old)]
+            steps.next = [p for old, new in pairs for p in ((old, new) if loop.conditional else (new, old))]
+
+    def _flag(self, pointer: str) -> str:
+        """The bool at an address, as an i1: all threads read it after it was written and before it is written again."""
+        f = self.f
+        f.line(f"call void @{BARRIER}(ptr %team)")
+        value = f.cast("trunc", "i8", f.load("i8", pointer, 1), "i1")
+        f.line(f"call void @{BARRIER}(ptr %team)")
+        return value
 
 
 def _dims_of_loops(plan: MemoryPlan, calls: Sequence[KernelCall | Loop]) -> list[Dim]:

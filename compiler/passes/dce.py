@@ -37,6 +37,7 @@ def _without_dead_results(node: Node, live: Collection[Value]) -> Node:
     body, count = node.attrs["body"], node.attrs["carries"]
     carries, sequences, constants = roles(body.inputs, node.attrs)
     wanted = {n for n, value in enumerate(node.outputs) if value in live}
+    wanted |= {0} if node.attrs["conditional"] else set()
     while True:
         outputs = [body.outputs[n] for n in sorted(wanted)]
         used = {value for inner in needed(body.nodes, outputs) for value in inner.inputs}.union(outputs)

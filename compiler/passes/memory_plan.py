@@ -145,7 +145,7 @@ class _Times:
                 end, outputs = begin, call.outputs
             else:
                 self.root.update(self._roots_of_body(call))
-                self._walk((*call.start, *call.calls))
+                self._walk((*call.start, *call.calls, *call.end))
                 end, outputs = self._tick(), call.node.outputs
                 self._read(call.node.inputs, end)
             self.span[call] = begin, end
@@ -249,14 +249,17 @@ class _Planner:
             self.place_of[self.root[piece]] = place
             pieces.append(place)
         start = tuple(map(self._kernel, loop.start))
-        calls = tuple(map(self._call, loop.calls))
-        return Loop(node.attrs["length"], node.attrs["reverse"], start, calls, tuple(carries), tuple(pieces))
+        for copy, carry in zip(loop.end, carries, strict=False):
+            self.place_of[copy.outputs[0]] = carry.old
+        calls = (*map(self._call, loop.calls), *map(self._kernel, loop.end))
+        length, reverse, conditional = (node.attrs[name] for name in ("length", "reverse", "conditional"))
+        return Loop(length, reverse, start, calls, tuple(carries), tuple(pieces), conditional)
 
     def _carry(self, loop: LoweredLoop, number: int, old: Value) -> Carry:
         """Places of a carry, the input `old` of the body."""
         new, last = self.root[loop.body.outputs[number]], self._place(loop.node.outputs[number])
         other = last
-        if not self._updates(old, new):
+        if loop.node.attrs["conditional"] or not self._updates(old, new):
             other = self._other(f"c{len(self.places)}", old.type, self.times.span[loop])
         before, after = (self._add(f"c{len(self.places)}", old.type, "carry", last) for _ in range(2))
         self.place_of[old], self.place_of[new] = before, after

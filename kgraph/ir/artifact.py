@@ -67,22 +67,16 @@ class KernelCall:
 class Carry:
     """Memory of a value that a loop carries from step to step.
 
-    Two places take turns, so that the one with the new value after the last step is `last`; they are the same place if
-    the new value may be written over the old one.
-
     Attributes:
         old, new: places of kind "carry": in each step the value before it, and after it.
-        last, other: the places that they stand for in turn.
+        last: the place where the value stands after the last step.
+        other: the place that takes turns with `last`; the same place if the new value may be written over the old one.
     """
 
     old: int
     new: int
     last: int
     other: int
-
-    def turn(self, steps_left: int) -> tuple[int, int]:
-        """The places that `old` and `new` stand for when so many steps are left, this one included."""
-        return (self.other, self.last) if steps_left % 2 else (self.last, self.other)
 
 
 @dataclass(frozen=True)
@@ -96,6 +90,7 @@ class Loop:
         calls: what each step runs.
         carries: memory of values that go from step to step.
         pieces: places of kind "piece": step n uses number n of the equal pieces of the place that it is a piece of.
+        conditional: no step follows once the first carry, a bool, is False; `length` is a limit.
     """
 
     length: Dim
@@ -104,6 +99,16 @@ class Loop:
     calls: tuple[KernelCall | Loop, ...]
     carries: tuple[Carry, ...]
     pieces: tuple[int, ...]
+    conditional: bool = False
+
+    def turn(self, carry: Carry, steps_left: int) -> tuple[int, int]:
+        """The places that `old` and `new` stand for when so many steps are left, this one included.
+
+        They take turns so that the last step writes to `last`. Where nobody knows which step is the last one, they
+        stay, and each step ends with a copy of the new value to the old one.
+        """
+        last_is_new = not self.conditional and steps_left % 2
+        return (carry.other, carry.last) if last_is_new else (carry.last, carry.other)
 
 
 def kernel_calls(calls: Iterable[KernelCall | Loop]) -> Iterator[KernelCall]:

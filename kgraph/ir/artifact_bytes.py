@@ -110,6 +110,7 @@ def _call(call: KernelCall | Loop) -> Json:
         "calls": [_call(inner) for inner in call.calls],
         "carries": [[carry.old, carry.new, carry.last, carry.other] for carry in call.carries],
         "pieces": call.pieces,
+        "conditional": call.conditional,
     }
 
 
@@ -128,6 +129,7 @@ def _from_call(data: Json) -> KernelCall | Loop:
         calls=tuple(map(_from_call, data["calls"])),
         carries=tuple(Carry(*places) for places in data["carries"]),
         pieces=tuple(data["pieces"]),
+        conditional=data["conditional"],
     )
 
 

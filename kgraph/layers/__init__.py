@@ -100,6 +100,21 @@ from kgraph.layers.preprocessing.random_images import RandomBrightness, RandomCo
 from kgraph.layers.preprocessing.random_maps import RandomRotation, RandomShear, RandomTranslation, RandomZoom
 from kgraph.layers.preprocessing.statistics import Normalization
 from kgraph.layers.preprocessing.text import TextVectorization
+from kgraph.layers.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    Bidirectional,
+    ConvLSTM1D,
+    ConvLSTM2D,
+    ConvLSTM3D,
+    GRUCell,
+    LSTMCell,
+    SimpleRNN,
+    SimpleRNNCell,
+    StackedRNNCells,
+    TimeDistributed,
+)
 from kgraph.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,
@@ -119,6 +134,19 @@ from kgraph.serialization import serialize_keras_object as serialize
 __all__ = [
     "deserialize",
     "serialize",
+    "Bidirectional",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
+    "GRU",
+    "GRUCell",
+    "LSTM",
+    "LSTMCell",
+    "RNN",
+    "SimpleRNN",
+    "SimpleRNNCell",
+    "StackedRNNCells",
+    "TimeDistributed",
     "ELU",
     "Activation",
     "Add",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError
-from kgraph.ir.artifact import kernel_calls
+from kgraph.ir.artifact import MemoryPlan, kernel_calls
 from kgraph.ir.dims import evaluate
 from kgraph.ir.graph import Graph, Node
 from kgraph.ir.types import TensorType
@@ -145,18 +145,26 @@ def _program_memory(name: str, program: CompiledProgram, sizes: Mapping[str, int
 
 def _largest(program: CompiledProgram, sizes: Mapping[str, int]) -> list[BufferMemory]:
     plan = program.artifact.plan
-    found = []
+    found: dict[int, BufferMemory] = {}
     for call, node in zip(kernel_calls(plan.calls), program.native.nodes, strict=True):
         layers = _layers(node, len(call.writes) - len(call.private))
         for number, layer in zip(call.writes, [*layers, *layers[:1] * len(call.private)], strict=True):
-            place = plan.places[number]
-            if place.kind == "slot":
+            whole = _whole(plan, number)
+            place = plan.places[whole]
+            if place.kind == "slot" and whole not in found:
                 kind = "private" if number in call.private else "result"
                 shape, nbytes = place.type.concrete(sizes), evaluate(place.type.nbytes, sizes)
-                found.append(BufferMemory(kind, layer, call.kernel, place.type.dtype.name, shape, nbytes))
-    found.sort(key=lambda buffer: -buffer.nbytes)
-    private = [buffer for buffer in found if buffer.kind == "private"]
-    return [buffer for buffer in found if buffer not in private[1:]][:LARGEST]
+                found[whole] = BufferMemory(kind, layer, call.kernel, place.type.dtype.name, shape, nbytes)
+    ordered = sorted(found.values(), key=lambda buffer: -buffer.nbytes)
+    private = [buffer for buffer in ordered if buffer.kind == "private"]
+    return [buffer for buffer in ordered if buffer not in private[1:]][:LARGEST]
+
+
+def _whole(plan: MemoryPlan, number: int) -> int:
+    """The place in memory that a place of a loop stands for, or is a piece of."""
+    while plan.places[number].kind in ("piece", "carry"):
+        number = plan.places[number].index
+    return number
 
 
 def _layers(node: Node, results: int) -> list[str]:

@@ -81,6 +81,16 @@ from kgraph.ops.arithmetic import (
     trunc,
 )
 from kgraph.ops.arithmetic import absolute as abs
+from kgraph.ops.control_flow import (
+    associative_scan,
+    cond,
+    fori_loop,
+    map,
+    scan,
+    switch,
+    vectorized_map,
+    while_loop,
+)
 from kgraph.ops.convolution import (
     adaptive_average_pool,
     adaptive_max_pool,
@@ -276,6 +286,14 @@ from kgraph.ops.transcendental import (
 )
 
 __all__ = [
+    "associative_scan",
+    "cond",
+    "fori_loop",
+    "map",
+    "scan",
+    "switch",
+    "vectorized_map",
+    "while_loop",
     "abs",
     "absolute",
     "adaptive_average_pool",

@@ -60,6 +60,16 @@ def at_rest(layer: Any, images: Any) -> Any:
     return layer(images, training=False) if isinstance(images, np.ndarray) else layer(images)
 
 
+def one_step(cell: Any, x: Any, *states: Any) -> Any:
+    """The output of a recurrent cell."""
+    return cell(x, list(states))[0]
+
+
+def one_step_of_each(cells: Any, x: Any, *states: Any) -> Any:
+    """The output of stacked recurrent cells of one state each."""
+    return cells(x, [[state] for state in states])[0]
+
+
 IMAGE, VOLUME, STEPS = (6, 8, 4), (4, 5, 6, 2), (8, 4)
 
 ROWS = {
@@ -76,9 +86,15 @@ ROWS = {
     "BatchNormalization": Row(L.BatchNormalization, [(5, 4)], (5, 4)),
     "CategoryEncoding": Row(lambda **k: L.CategoryEncoding(6, **k), [(4,)], (6,), ints=6),
     "CenterCrop": Row(lambda **k: L.CenterCrop(3, 5, **k), [IMAGE], (3, 5, 4)),
+    "Bidirectional": Row(
+        lambda **k: L.Bidirectional(L.LSTM(3, return_sequences=True, **k), "sum", **k), [STEPS], (8, 3)
+    ),
     "Concatenate": Row(lambda **k: L.Concatenate(axis=1, **k), [(2, 4), (3, 4)], (5, 4)),
     "Conv1D": Row(lambda **k: L.Conv1D(5, 3, padding="causal", **k), [STEPS], (8, 5)),
     "Conv1DTranspose": Row(lambda **k: L.Conv1DTranspose(5, 3, strides=2, **k), [STEPS], (17, 5)),
+    "ConvLSTM1D": Row(lambda **k: L.ConvLSTM1D(2, 3, return_sequences=True, **k), [(3, 8, 4)], (3, 6, 2)),
+    "ConvLSTM2D": Row(lambda **k: L.ConvLSTM2D(2, (2, 3), padding="same", strides=2, **k), [(3, 4, 5, 2)], (2, 3, 2)),
+    "ConvLSTM3D": Row(lambda **k: L.ConvLSTM3D(2, 2, **k), [(2, 3, 4, 3, 2)], (2, 3, 2, 2)),
     "Conv2D": Row(lambda **k: L.Conv2D(6, (3, 2), groups=2, activation="relu", **k), [IMAGE], (4, 7, 6)),
     "Conv2DTranspose": Row(lambda **k: L.Conv2DTranspose(5, 3, 2, "same", **k), [IMAGE], (12, 16, 5)),
     "Conv3D": Row(lambda **k: L.Conv3D(3, 2, **k), [VOLUME], (3, 4, 5, 3)),
@@ -96,6 +112,8 @@ ROWS = {
     "EinsumDense": Row(lambda **k: L.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d", **k), [(3, 4)], (3, 5)),
     "Embedding": Row(lambda **k: L.Embedding(6, 4, **k), [(5,)], (5, 4), ints=6),
     "Flatten": Row(L.Flatten, [(2, 3, 4)], (24,)),
+    "GRU": Row(lambda **k: L.GRU(3, return_sequences=True, go_backwards=True, **k), [STEPS], (8, 3)),
+    "GRUCell": Row(lambda **k: L.GRUCell(3, reset_after=False, **k), [(4,), (3,)], (3,), one_step),
     "GaussianDropout": Row(lambda **k: L.GaussianDropout(0.3, **k), [(4,)], (4,)),
     "GaussianNoise": Row(lambda **k: L.GaussianNoise(0.3, **k), [(4,)], (4,)),
     "GlobalAveragePooling1D": Row(L.GlobalAveragePooling1D, [STEPS], (4,)),
@@ -109,6 +127,8 @@ ROWS = {
         lambda **k: L.GroupQueryAttention(3, 4, 2, **k), [(5, 4), (7, 4)], (5, 4), headed, idle=("key/bias",)
     ),
     "Identity": Row(L.Identity, [(2, 4)], (2, 4)),
+    "LSTM": Row(lambda **k: L.LSTM(3, recurrent_activation="hard_sigmoid", **k), [STEPS], (3,)),
+    "LSTMCell": Row(lambda **k: L.LSTMCell(3, unit_forget_bias=False, **k), [(4,), (3,), (3,)], (3,), one_step),
     "Lambda": Row(lambda **k: L.Lambda(double, arguments={"by": 3.0}, **k), [(4,)], (4,)),
     "LayerNormalization": Row(L.LayerNormalization, [(5, 4)], (5, 4)),
     "LeakyReLU": Row(lambda **k: L.LeakyReLU(0.1, **k), [(4,)], (4,)),
@@ -134,6 +154,7 @@ ROWS = {
     "RandomShear": Row(lambda **k: L.RandomShear(0.3, **k), [IMAGE], IMAGE, at_rest),
     "RandomTranslation": Row(lambda **k: L.RandomTranslation(0.3, 0.3, **k), [IMAGE], IMAGE, at_rest),
     "RandomZoom": Row(lambda **k: L.RandomZoom(0.3, **k), [IMAGE], IMAGE, at_rest),
+    "RNN": Row(lambda **k: L.RNN(L.LSTMCell(3, **k), return_sequences=True, **k), [STEPS], (8, 3)),
     "ReLU": Row(lambda **k: L.ReLU(0.8, 0.1, 0.2, **k), [(4,)], (4,)),
     "RepeatVector": Row(lambda **k: L.RepeatVector(3, **k), [(4,)], (3, 4)),
     "Rescaling": Row(lambda **k: L.Rescaling(1 / 255, 0.5, **k), [(2, 4)], (2, 4), ints=255),
@@ -141,6 +162,8 @@ ROWS = {
     "Resizing": Row(lambda **k: L.Resizing(3, 9, "bicubic", **k), [IMAGE], (3, 9, 4)),
     "SeparableConv1D": Row(lambda **k: L.SeparableConv1D(5, 3, **k), [STEPS], (6, 5)),
     "SeparableConv2D": Row(lambda **k: L.SeparableConv2D(5, 3, depth_multiplier=2, **k), [IMAGE], (4, 6, 5)),
+    "SimpleRNN": Row(lambda **k: L.SimpleRNN(3, **k), [STEPS], (3,)),
+    "SimpleRNNCell": Row(lambda **k: L.SimpleRNNCell(3, use_bias=False, **k), [(4,), (3,)], (3,), one_step),
     "Softmax": Row(lambda **k: L.Softmax(axis=[1, 2], **k), [(3, 4)], (3, 4)),
     "SpatialDropout1D": Row(lambda **k: L.SpatialDropout1D(0.3, **k), [STEPS], STEPS),
     "SpatialDropout2D": Row(lambda **k: L.SpatialDropout2D(0.3, **k), [IMAGE], IMAGE),
@@ -148,7 +171,12 @@ ROWS = {
     "SpectralNormalization": Row(
         lambda **k: L.SpectralNormalization(L.Dense(3, **k), power_iterations=2, **k), [(4,)], (3,)
     ),
+    "StackedRNNCells": Row(
+        lambda **k: L.StackedRNNCells([L.GRUCell(3, **k), L.SimpleRNNCell(5, **k)], **k), [(4,), (3,), (5,)], (5,),
+        one_step_of_each,
+    ),
     "Subtract": Row(L.Subtract, [(4,), (4,)], (4,)),
+    "TimeDistributed": Row(lambda **k: L.TimeDistributed(L.Dense(3, **k), **k), [(2, 5, 4)], (2, 5, 3)),
     "UnitNormalization": Row(L.UnitNormalization, [(5, 4)], (5, 4)),
     "UpSampling1D": Row(lambda **k: L.UpSampling1D(3, **k), [STEPS], (24, 4)),
     "UpSampling2D": Row(lambda **k: L.UpSampling2D((2, 3), **k), [IMAGE], (12, 24, 4)),
@@ -203,7 +231,7 @@ def test_shapes_and_element_types_are_known_before_the_call(row: Row):
     tensors = [kgraph.Input(shape, dtype="int32" if row.ints else "float32") for shape in row.inputs]
     symbol = row.call(row.make(), *tensors)
     assert (symbol.shape, symbol.dtype) == ((None, *row.output), y.dtype)
-    if row.call is not headed:
+    if row.call not in (headed, one_step, one_step_of_each):
         shapes = [(None, *shape) for shape in row.inputs]
         assert row.make().compute_output_shape(shapes if len(shapes) > 1 else shapes[0]) == (None, *row.output)
 

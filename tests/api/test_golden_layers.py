@@ -18,6 +18,7 @@ SUPPORTED = (
     "zeropad2d", "crop2d", "up2d", "up1d_pad1d_crop1d",
     "batchnorm*", "layernorm", "groupnorm", "prelu", "leaky", "relu_layer", "permute", "repeat", "rescaling",
     "merge_all", "mha", "ensemble_slice", "ops_arith", "embedding",
+    "simplernn", "lstm*", "gru", "bidir", "timedist", "masking_lstm", "embedding_mask_lstm",
 )  # fmt: skip
 CASES = [name for name in layer_names() if any(fnmatch.fnmatch(name, pattern) for pattern in SUPPORTED)]
 # Their training mode is random.

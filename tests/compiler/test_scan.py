@@ -21,7 +21,7 @@ from kgraph.config import override
 from kgraph.errors import VerifyError
 from kgraph.ir.artifact import Loop, Step, kernel_calls
 from kgraph.ir.dims import symbol
-from kgraph.ir.dtypes import f32, f64
+from kgraph.ir.dtypes import bool_, f32, f64
 from kgraph.ir.graph import Graph, GraphBuilder
 from kgraph.ir.opdef import emitting
 from kgraph.ir.parser import parse
@@ -57,7 +57,7 @@ def recurrent(dtype=f32, units=5, reverse=False, second=False):
         types = (state, state, TensorType(dtype, (TIME, BATCH, units)), TensorType(dtype, (units, units)))
         h, c, x, w, b = (builder.input(t) for t in (*types, TensorType(dtype, (units,))))
         out = builder.emit("scan", h, c, x, w, b, body=cell_body(dtype, units), carries=2, sequences=1, length=TIME,
-                           reverse=reverse)  # fmt: skip
+                           reverse=reverse, conditional=False)  # fmt: skip
         loss = total(builder, [out[0], out[1], out[2], out[2] * out[3]])
         found = builder.emit("gradient", loss, h, c, x, w, b)
         if second:
@@ -241,3 +241,56 @@ def test_threads_wait_in_every_step(monkeypatch):
 def test_nothing_waits_where_nothing_is_shared():
     _, flags = flags_of_loop(1)
     assert set(flags) == {0}
+
+
+# --- conditional loops ------------------------------------------------------------------------------------------------
+
+
+def halving(dtype=f32):
+    """x' = x / 2 + c and count' = count + 1 as long as the largest element is above 1; both, and their sum."""
+    builder = GraphBuilder("halving", REGISTRY)
+    row = TensorType(dtype, (BATCH, 5))
+    with emitting(builder):
+        x, c = builder.input(row), builder.input(row)
+        inner = GraphBuilder("body", REGISTRY)
+        _, x_in, count, c_in = (inner.input(t) for t in (TensorType(bool_), row, TensorType(dtype), row))
+        with emitting(inner):
+            new = x_in * 0.5 + c_in
+            more = inner.emit("max", new, axes=(0, 1), keepdims=False) > 1.0
+            body = inner.build([more, new, count + 1.0])
+        start = builder.emit("max", x, axes=(0, 1), keepdims=False) > 1.0
+        out = builder.emit("scan", start, x, builder.constant(0.0, dtype), c, body=body, carries=3, sequences=0,
+                           length=1 << 62, reverse=False, conditional=True)  # fmt: skip
+        return builder.build([out[1], out[2], out[1] + x])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_conditional_loop_runs_as_often_as_its_data_say(rng, monkeypatch, threads):
+    monkeypatch.setattr(sharing, "LEAST_WORK", 1)
+    graph = optimized(halving())
+    executable = Executable(compile_native(graph, 0, check=True).artifact, [])
+    for batch, start in ((1, 0.5), (3, 900.0), (2, 5.0), (4, 1e30)):
+        x = rng.uniform(0.5, 1, (batch, 5)).astype("float32") * np.float32(start)
+        c = rng.uniform(0, 0.1, (batch, 5)).astype("float32")
+        with override(num_threads=threads):
+            found = executable.run([x, c])
+        steps, wanted = 0, x.copy()
+        while wanted.max() > 1:
+            steps, wanted = steps + 1, wanted * np.float32(0.5) + c
+        assert found[1] == steps
+        np.testing.assert_allclose(found[0], wanted, rtol=1e-5)
+        np.testing.assert_allclose(found[2], wanted + x, rtol=1e-5)
+        for got, planned in zip(found, run_planned(graph, [x, c]), strict=True):
+            np.testing.assert_allclose(got, planned, rtol=1e-5)
+
+
+def test_the_plan_of_a_conditional_loop_holds():
+    fused = copy_outputs(fuse(optimized(halving())), 0)
+    calls = lower(fused, lambda kind, dtype, sizes: 64)
+    plan = memory_plan(fused, calls, 0)
+    assert check_plan(fused, calls, plan, 0, {"batch": 3}) == []
+    number = next(n for n, call in enumerate(plan.calls) if isinstance(call, Loop))
+    loop = plan.calls[number]
+    without_copies = replace(loop, calls=loop.calls[:-1])
+    broken = replace(plan, calls=(*plan.calls[:number], without_copies, *plan.calls[number + 1 :]))
+    assert check_plan(fused, calls, broken, 0, {"batch": 3})

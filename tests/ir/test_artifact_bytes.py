@@ -21,7 +21,7 @@ PLAN = MemoryPlan(
     (
         KernelCall("k0", (0, 1), (0,), (1,)),
         Loop(TIME, True, (KernelCall("k2", (0,), (), (0,)),), (
-            KernelCall("k1", (1, 0, 1), (1,), (0, 1), (1,), BATCH * 7), Loop(3, False, (), (), (), ()),
+            KernelCall("k1", (1, 0, 1), (1,), (0, 1), (1,), BATCH * 7), Loop(3, False, (), (), (), (), True),
         ), (Carry(4, 5, 6, 7),), (8, 9)),
     ),
 )  # fmt: skip

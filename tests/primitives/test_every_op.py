@@ -97,6 +97,8 @@ def differentiable_samples():
         op, sample = row.values
         if isinstance(op.grad, NoGrad) or op.name == "stop_gradient" or is_special(sample):
             continue
+        if sample.attrs.get("conditional"):
+            continue  # a loop whose number of steps is data has no gradient
         has_graph = any(isinstance(attr, Graph) for attr in sample.attrs.values())
         if has_graph and any(a.dtype == np.float32 for a in sample.args):
             continue  # a graph takes no other element type

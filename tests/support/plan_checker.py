@@ -137,15 +137,17 @@ class _Checker:
     def loop(self, loop, planned):
         """All steps of a loop; each makes new values."""
         olds, length = roles(loop.body.inputs, loop.node.attrs).carries, evaluate(planned.length, self.sizes)
-        self.moving.update({c.old: c.turn(length)[0] for c in planned.carries})
+        length = min(length, 3) if planned.conditional else length  # there may be any number of steps
+        self.moving.update({c.old: planned.turn(c, length)[0] for c in planned.carries})
         self.follow(loop.start, planned.start)
         for done in range(length):
             for value in self.own[loop]:
                 self.numbers.pop(value, None)
             for carry in planned.carries:
-                self.moving[carry.old], self.moving[carry.new] = carry.turn(length - done)
+                self.moving[carry.old], self.moving[carry.new] = planned.turn(carry, length - done)
             self.moving.update(dict.fromkeys(planned.pieces, length - 1 - done if planned.reverse else done))
-            self.follow(loop.calls, planned.calls)
+            self.value_of.update((copy.outputs[0], self.value_of[copy.inputs[0]]) for copy in loop.end)
+            self.follow((*loop.calls, *loop.end), planned.calls)
             self.numbers.update({old: self.number(new) for old, new in zip(olds, loop.body.outputs, strict=False)})
         for old, result in zip(olds, loop.node.outputs, strict=False):
             self.numbers[self.value_of[result]] = self.number(old)

@@ -83,10 +83,12 @@ class _Runner:
     def loop(self, loop, planned, loop_passes):
         """Run all steps."""
         length = evaluate(planned.length, self.sizes)
-        self.moving.update({carry.old: carry.turn(length)[0] for carry in planned.carries})
+        self.moving.update({carry.old: planned.turn(carry, length)[0] for carry in planned.carries})
         self.run(loop.start, planned.start, loop_passes)
         for done in range(length):
+            if planned.conditional and not self.memory(planned.carries[0].old)[0]:
+                break
             for carry in planned.carries:
-                self.moving[carry.old], self.moving[carry.new] = carry.turn(length - done)
+                self.moving[carry.old], self.moving[carry.new] = planned.turn(carry, length - done)
             self.moving.update(dict.fromkeys(planned.pieces, length - 1 - done if planned.reverse else done))
-            self.run(loop.calls, planned.calls, loop_passes)
+            self.run((*loop.calls, *loop.end), planned.calls, loop_passes)
