@@ -74,7 +74,7 @@ def _call_config(node: FunctionalNode, place: Callable[[KerasTensor], list[Any]]
 
 def _operands_and_options(node: FunctionalNode) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a call; those of a function that have defaults are its options, however they were given."""
-    function = getattr(node.operation, "function", None)
+    function = node.operation.function if isinstance(node.operation, FunctionOperation) else None
     if function is None or function in FUNCTIONS.values() or function is mask_of:
         return node.args, node.kwargs
     bound = inspect.signature(function).bind(*node.args, **node.kwargs)

@@ -5,6 +5,7 @@ What layers compute is compared with Keras' numbers in test_golden_layers.py and
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -265,6 +266,23 @@ def test_a_configuration_makes_the_same_layer(row: Row):
     row.call(copy, *row.data())
     copy.set_weights(layer.get_weights())
     np.testing.assert_array_equal(row.call(copy, *row.data()), y)
+
+
+@by_row
+def test_json_text_makes_the_same_layer_and_the_same_model(row: Row):
+    layer, own = row.make(name="one"), {"double": double}
+    y = row.call(layer, *row.data())
+    text = json.dumps(L.serialize(layer))
+    copy = L.deserialize(json.loads(text), own)
+    row.call(copy, *row.data())
+    copy.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(row.call(copy, *row.data()), y)
+    assert json.dumps(L.serialize(copy)) == text
+    tensors = [kgraph.Input(shape, dtype="int32" if row.ints else "float32") for shape in row.inputs]
+    model = kgraph.Model(tensors, row.call(layer, *tensors))
+    again = kgraph.models.model_from_json(model.to_json(), own)
+    again.set_weights(model.get_weights())
+    assert again.to_json() == model.to_json()
 
 
 @pytest.mark.filterwarnings("ignore:.*does not support masking")  # Flatten behind Masking
