@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import kgraph.activations as activations
@@ -61,8 +62,15 @@ class _Convolution(SpatialLayer):
                              fix="Give the input's channels a size")  # fmt: skip
         if self.built and channels != self.in_channels:
             expected = f"{self.in_channels} channels, as at the first call"
-            raise ShapeError(self.label, expected=expected, received=text)
+            raise ShapeError(self.label, expected=expected, received=text, fix=self._turned(inputs.type.shape))
         self.check_channels(channels)
+
+    def _turned(self, shape: Sequence[Any]) -> str:
+        """What to do if the channels seem to stand at the other end."""
+        if self.data_format != "channels_last" or shape[1] != self.in_channels:
+            return ""
+        order = (0, *range(2, self.rank + 2), 1)
+        return f"It looks channels-first: use transpose{order} or data_format='channels_first'"
 
     def check_channels(self, channels: int) -> None:
         """Raise an error if an input with so many channels cannot be taken."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import kgraph.regularizers as regularizers
 from kgraph.errors import ArgumentError, ShapeError
+from kgraph.ir.dims import Dim
+from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.activation import MASKED
 from kgraph.layers.arguments import axis_argument, probability, whole_number
@@ -123,6 +125,8 @@ class HeadedAttention(Layer):
         """The attended values, and the weights if wanted."""
         key = value if key is None else key
         steps = query.type.shape[1], value.type.shape[1]
+        if attention_mask is not None and query.type.rank == 3:
+            self._check_mask(attention_mask.type, steps)
         keep = all_of(
             None if query_mask is None else composites.expand_dims(as_bool(query_mask), -1),
             *(None if m is None else composites.expand_dims(as_bool(m), -2) for m in (value_mask, key_mask)),
@@ -136,6 +140,12 @@ class HeadedAttention(Layer):
             result = result * self.gate_dense(query)
         result = self.output_dense(result)
         return (result, weights) if return_attention_scores else result
+
+    def _check_mask(self, mask: TensorType, steps: tuple[Dim, Dim]) -> None:
+        """An attention mask must have the steps of query and value as its last axes, or 1."""
+        if mask.rank < 2 or any(size not in (1, wanted) for size, wanted in zip(mask.shape[-2:], steps)):
+            expected = f"(batch, {steps[0]}, {steps[1]})"
+            raise ShapeError(f"{self.label}: attention_mask", expected=expected, received=shape_text(mask))
 
     def attend(
         self, query: Any, key: Any, value: Any, keep: Any, training: bool, return_attention_scores: bool

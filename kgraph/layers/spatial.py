@@ -7,7 +7,7 @@ from typing import Any
 
 from kgraph.config import image_data_format
 from kgraph.errors import ArgumentError, ShapeError
-from kgraph.ir.dims import Shape
+from kgraph.ir.dims import Dim, Shape
 from kgraph.ir.opdef import current_emitter
 from kgraph.keras_tensor import shape_text
 from kgraph.layers.arguments import whole_number
@@ -99,4 +99,13 @@ class SpatialLayer(Layer):
         self, shape: Shape, padding: str, window: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Padding before and behind the spatial axes of a channels-last shape."""
+        if padding == "valid":
+            self._check_fit(shape[1:-1], [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)])
         return window_padding.amounts(self.label, shape[1:-1], padding, window, strides, dilation)
+
+    def _check_fit(self, sizes: Sequence[Dim], reach: Sequence[int]) -> None:
+        """The window, with its dilation, must not be larger than the input."""
+        if any(isinstance(size, int) and size < extent for size, extent in zip(sizes, reach, strict=True)):
+            window, given = ("x".join(map(str, parts)) for parts in (reach, sizes))
+            what = f"{self.label}: a window of {window} does not fit into {given} with padding='valid'"
+            raise ShapeError(what, fix="Use padding='same' or a smaller window")

@@ -88,11 +88,11 @@ def test_aliases_are_the_same_classes():
     ("unknown argument 'filter'", lambda: L.Conv2D(3, 3, filter=2)),
     ("kernel_regularizer='l3': unknown", lambda: L.Conv2D(3, 3, kernel_regularizer="l3")),
     ("(batch, height, width, channels)", lambda: L.Conv2D(3, 3)(np.zeros((2, 5, 5), np.float32))),
-    ("at least as long as the window", lambda: L.Conv2D(3, 3)(np.zeros((2, 2, 5, 1), np.float32))),
+    ("a window of 3x3 does not fit into 2x5", lambda: L.Conv2D(3, 3)(np.zeros((2, 2, 5, 1), np.float32))),
     ("4 channels", lambda: _twice(L.Conv1D(3, 2), (2, 5, 4), (2, 5, 3))),
     ("less than strides", lambda: L.Conv2DTranspose(3, 3, strides=2, output_padding=2)),
     ("less than the axis", lambda: L.Cropping1D(3)(np.zeros((2, 5, 1), np.float32))),
-    ("'nearest'", lambda: L.UpSampling2D(2, interpolation="bilinear")),
+    ("'nearest'", lambda: L.UpSampling2D(2, interpolation="area")),
     ("known size", lambda: L.Conv2D(3, 3)(kgraph.Input((5, 5, None)))),
     ("known size", lambda: L.MaxPooling1D(2, padding="same")(kgraph.Input((None, 3)))),
 ])  # fmt: skip

@@ -147,7 +147,7 @@ def test_duplicate_names_give_both_types():
     (lambda: Input((3.5,)), r"expected sizes >= 0 or None, received \(3.5,\)"),
     (lambda: Input(), "expected shape or batch_shape"),
     (lambda: Dropout(0.5, noise_shape=(1,))(np.ones((2, 3)), training=True), r"expected 2 sizes, received \(1,\)"),
-    (lambda: Flatten(data_format="channels_first"), "expected 'channels_last'"),
+    (lambda: Flatten(data_format="channels"), "expected 'channels_last' or 'channels_first'"),
 ])  # fmt: skip
 def test_wrong_arguments_are_refused_by_the_constructor(call: Callable[[], object], words: str):
     raises(call, words)
@@ -265,3 +265,18 @@ def test_what_is_no_weight_changes_nothing(first: object, words: str):
     for a, b in zip(before, model.get_weights()):
         np.testing.assert_array_equal(a, b)
     assert_usable(model)
+
+
+def test_windows_that_do_not_fit_and_channels_at_the_other_end():
+    small = Input((4, 4, 3))
+    for layer in (kgraph.layers.Conv2D(2, 5), kgraph.layers.MaxPooling2D(5), kgraph.layers.DepthwiseConv2D(5)):
+        words = r"layer '.*' \(.*\): a window of 5x5 does not fit into 4x4 with padding='valid'"
+        raises(lambda layer=layer: layer(small), words)
+        raises(lambda layer=layer: layer(np.ones((1, 4, 4, 3))), words)
+    dilated = kgraph.layers.Conv1D(2, 3, dilation_rate=2)
+    raises(lambda: dilated(Input((4, 3))), "a window of 5 does not fit into 4")
+    layer = kgraph.layers.Conv2D(2, 3)
+    layer(np.ones((1, 8, 8, 3)))
+    error = raises(lambda: layer(np.ones((1, 3, 8, 8))), r"expected 3 channels, .*, received \(1, 3, 8, 8\)")
+    assert error.fix.startswith("It looks channels-first: use transpose(0, 2, 3, 1)")
+    raises(lambda: layer(np.ones((1, 8, 8))), r"expected \(batch, height, width, channels\), received \(1, 8, 8\)")

@@ -104,6 +104,9 @@ def compare(case: Case, execution: str) -> None:
     sizes = zip(leaves(ours.output_shape), leaves(theirs.output_shape), strict=True)  # Keras knows fewer of them
     assert all(known in (size, None) for size, known in sizes), f"{ours.output_shape} {theirs.output_shape}"
     assert [_plain(v.path) for v in ours.weights] == [_plain(v.path) for v in theirs.weights], "names of weights"
+    for own, other in zip(ours.layers, theirs.layers):
+        if type(own).__name__ == type(other).__name__ != "InputLayer":
+            assert own.supports_masking == other.supports_masking, f"supports_masking of {own.name}"
     rng = np.random.default_rng(zlib.crc32(str(case).encode()))
     weights = [_weight(rng, v, case.scale) if case.scale else np.asarray(v) for v in theirs.weights]
     if not case.scale:
