@@ -50,8 +50,6 @@ class SpectralNormalization(Wrapper):
     Source: Miyato et al. (2018).
     """
 
-    supports_masking = True
-
     def __init__(self, layer: Layer, power_iterations: int = 1, **kwargs: Any) -> None:
         super().__init__(layer, **kwargs)
         self.power_iterations = whole_number(self.label, "power_iterations", power_iterations)
