@@ -156,6 +156,18 @@ class RecurrentCell(Random):
         """Output and new states, from the projected inputs of a step and the states before it."""
         raise NotImplementedError
 
+    def runs_whole(self) -> bool:
+        """Whether one op computes whole sequences of this cell, as it is configured; see `whole`."""
+        return False
+
+    def drops_states(self) -> bool:
+        """Whether masks of dropout for the states are held."""
+        return bool(self._held and self._held[1])
+
+    def whole(self, projected: Any, states: Sequence[Any], mask: Any, backwards: bool) -> tuple[Any, list[Any]]:
+        """States after each step, each at its place, and after all, from projected inputs; `mask` is empty or one."""
+        raise NotImplementedError
+
     def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
         """Output and new states, from the inputs of a step and the states before it."""
         nested = isinstance(states, (list, tuple))

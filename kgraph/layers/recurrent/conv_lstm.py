@@ -36,6 +36,10 @@ class ConvLSTMCell(LSTMCell):
             received = f"{self.strides} and {self.dilation_rate}"
             raise ArgumentError(f"{self.label}: strides or dilation_rate", expected="one of them 1", received=received)
 
+    def runs_whole(self) -> bool:
+        """Images have no op for whole sequences."""
+        return False
+
     def window(self) -> tuple[int, ...]:
         """The window of the kernels."""
         return self.kernel_size

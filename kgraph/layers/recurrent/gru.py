@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import kgraph.activations as activations
+from kgraph.ir.dtypes import dtype_of
+from kgraph.ir.operators import lift
 from kgraph.layers.recurrent.cell import RecurrentCell, columns
 from kgraph.layers.recurrent.rnn import CellLayer
 from kgraph.primitives import composites
+from kgraph.primitives.gru import gru_sequence
 
 
 class GRUCell(RecurrentCell):
@@ -82,6 +85,19 @@ class GRUCell(RecurrentCell):
             z, candidate = gate(x_z + r_z), self.activation(x_h + r_h)
         output = z * h + (1.0 - z) * candidate
         return output, [output]
+
+    def runs_whole(self) -> bool:
+        """With the usual functions and `reset_after`."""
+        usual = self.activation is activations.tanh and self.recurrent_activation is activations.sigmoid
+        return self.reset_after and usual and not self.drops_states()
+
+    def whole(self, projected: Any, states: Sequence[Any], mask: Any, backwards: bool) -> tuple[Any, list[Any]]:
+        """The sequence as one op."""
+        kernel, bias = lift(self.recurrent_kernel), self._bias(1)
+        if bias is None:
+            bias = composites.full((3 * self.units,), 0, dtype_of(self.dtype))
+        outputs, h, *_ = gru_sequence(projected, kernel, bias, *states, *mask, reverse=backwards)
+        return outputs, [h]
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

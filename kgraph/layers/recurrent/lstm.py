@@ -9,8 +9,10 @@ import numpy as np
 
 import kgraph.activations as activations
 import kgraph.initializers as initializers
+from kgraph.ir.operators import lift
 from kgraph.layers.recurrent.cell import RecurrentCell, columns
 from kgraph.layers.recurrent.rnn import CellLayer
+from kgraph.primitives.lstm import lstm_sequence
 
 
 class LSTMCell(RecurrentCell):
@@ -73,6 +75,17 @@ class LSTMCell(RecurrentCell):
         c = gate(f) * states[1] + gate(i) * activation(g)
         h = gate(o) * activation(c)
         return h, [h, c]
+
+    def runs_whole(self) -> bool:
+        """With the usual functions."""
+        usual = self.activation is activations.tanh and self.recurrent_activation is activations.sigmoid
+        return usual and not self.drops_states()
+
+    def whole(self, projected: Any, states: Sequence[Any], mask: Any, backwards: bool) -> tuple[Any, list[Any]]:
+        """The sequence as one op."""
+        kernel = lift(self.recurrent_kernel)
+        outputs, h, c, *_ = lstm_sequence(projected, kernel, *states, *mask, reverse=backwards)
+        return outputs, [h, c]
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -187,12 +187,15 @@ class RNN(Layer):
     def run(self, sequences: Any, states: list[Any], mask: Any, training: bool) -> tuple[Any, Any, list[Any]]:
         """Last output, outputs of all steps in the order in which they are computed, and last states.
 
-        A subclass may compute the same in another way; this one traces the cell once and scans over the steps.
+        A cell that has an op for whole sequences runs as that op; of others a step is traced once, and scanned over.
+        A subclass may compute the same in another way.
         """
         emitter, cell = current_emitter(), self.cell
         batch, length = emitter.type_of(sequences).shape[:2]
         with self._held_masks(batch, training):
             inputs = cell.project(sequences) if isinstance(cell, RecurrentCell) else sequences
+            if self._runs_whole(mask):
+                return self._whole(inputs, states, mask)
             pieces = [_swapped(inputs)]
             if mask is not None:
                 pieces.append(_swapped(cast(mask, bool_)))
@@ -212,6 +215,21 @@ class RNN(Layer):
         if self.go_backwards and self.return_sequences:
             outputs = emitter.emit("reverse", outputs, axes=(0,))
         return carries[-1] if last else carries[0], _swapped(outputs), after
+
+    def _runs_whole(self, mask: Any) -> bool:
+        """Whether the cell has an op for the whole sequence; a last output of zero is not among its results."""
+        plain = mask is None or self.return_sequences or not self.zero_output_for_mask
+        return isinstance(self.cell, RecurrentCell) and plain and self.cell.runs_whole()
+
+    def _whole(self, inputs: Any, states: list[Any], mask: Any) -> tuple[Any, Any, list[Any]]:
+        """What `run` gives, by one op of the cell."""
+        rows = () if mask is None else (cast(mask, bool_),)
+        outputs, after = self.cell.whole(inputs, states, rows, self.go_backwards)
+        if rows and self.zero_output_for_mask:
+            outputs = _where(*rows, outputs, composites.zeros_like(outputs))
+        if self.go_backwards and self.return_sequences:
+            outputs = current_emitter().emit("reverse", outputs, axes=(1,))
+        return after[0], outputs, after
 
     def _held_masks(self, batch: Dim, training: bool) -> AbstractContextManager[Any]:
         held = isinstance(self.cell, RecurrentCell | StackedRNNCells)
