@@ -12,6 +12,7 @@ from kgraph.eager import operation
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.dims import Dim, Shape, exact_quotient
 from kgraph.ir.dtypes import bool_, u8
+from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import broadcast_to as spread
 from kgraph.ir.operators import cast as convert
 from kgraph.ops.creation import shape_of
@@ -236,6 +237,27 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     wide = tuple(d for pair in zip(counts, shape, strict=True) for d in pair)
     repeated = emit("broadcast", x, shape=wide, axes=tuple(range(1, 2 * rank, 2)))
     return composites.reshape(repeated, [c * d for c, d in zip(counts, shape, strict=True)])
+
+
+@operation("x")
+def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Any:
+    """Each element so many times, one behind the other, along an axis; of the raveled tensor for None.
+
+    `repeats` is an int, or an int for each element along the axis, known now.
+    """
+    if axis is None:
+        x, axis = composites.reshape(x, (type_of(x).size,)), 0
+    place = composites.axis_of(axis, type_of(x).rank)
+    shape = type_of(x).shape
+    counts = np.asarray(repeats)
+    if counts.size == 1:
+        times = int(counts.reshape(-1)[0])
+        wide = spread(composites.expand_dims(x, place + 1), (*shape[: place + 1], times, *shape[place + 1 :]))
+        return composites.reshape(wide, (*shape[:place], shape[place] * times, *shape[place + 1 :]))
+    if counts.shape != (shape[place],):
+        raise ShapeError("repeats", expected=f"an int, or {shape[place]} of them", received=repr(repeats))
+    ids = np.repeat(np.arange(counts.size, dtype="int32"), counts)
+    return composites.gather(x, current_emitter().constant(ids), place)
 
 
 @operation("x")
