@@ -237,3 +237,11 @@ def dropout(inputs: Any, rate: float, noise_shape: Sequence[int | None] | None =
     noise = shape if noise_shape is None else tuple(d if n is None else n for n, d in zip(noise_shape, shape))
     mask = broadcast_to(composites.dropout_mask(_key(seed), noise, 1.0 - rate), shape)
     return composites.where(mask, x * (1.0 / (1.0 - rate)), 0.0)
+
+
+@operation("x")
+def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
+    """The slices along an axis in random order."""
+    place = composites.axis_of(axis, type_of(x).rank)
+    bits = emit("random_bits", _key(seed), shape=(type_of(x).shape[place],))
+    return composites.gather(x, composites.argsort(bits, 0), place)

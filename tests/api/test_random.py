@@ -136,3 +136,12 @@ def test_a_wrong_call_names_function_and_argument(call, error, words):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value).startswith(words)
+
+
+def test_a_shuffle_moves_whole_slices():
+    x = np.arange(40, dtype="int32").reshape(20, 2)
+    found = random.shuffle(x, seed=4)
+    assert not np.array_equal(found, x)
+    np.testing.assert_array_equal(np.sort(found, axis=0), x)
+    np.testing.assert_array_equal(found[:, 1], found[:, 0] + 1)
+    np.testing.assert_array_equal(random.shuffle(x.T, axis=1, seed=4), found.T)
