@@ -214,7 +214,7 @@ class _PooledMoments(Moments):
 def _pooled_samples(rng: np.random.Generator) -> Iterator[Sample]:
     for n, (shape, axes) in enumerate(CASES):
         mean, rest, variance = (numbers(rng, shape, (f32, f64)[n % 2]) for _ in range(3))
-        yield Sample((mean, rest / 1024, abs(variance)), {"axes": axes})
+        yield Sample((mean, np.asarray(rest / 1024), np.abs(variance, out=variance)), {"axes": axes})
 
 
 @primitive(
