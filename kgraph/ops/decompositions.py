@@ -31,7 +31,7 @@ def loop(body: Callable[..., Any], carries: Sequence[Any], sequences: Sequence[A
         graph = builder.build(list(out))
     length = _type(sequences[0]).shape[0]
     found = emit("scan", *carries, *sequences, *constants, body=graph, carries=len(carries), sequences=len(sequences),
-                 length=length, reverse=False)  # fmt: skip
+                 conditional=False, length=length, reverse=False)  # fmt: skip
     return found if isinstance(found, tuple) else (found,)
 
 
