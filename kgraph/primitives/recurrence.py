@@ -22,7 +22,7 @@ from kgraph.ir.types import TensorType
 from kgraph.primitives.nests import Index
 from kgraph.primitives.signatures import FLOATS, expect_flag, expect_kind
 
-NO_SECOND_SLOPE = NoGrad("slopes of slopes of whole sequences are not available; a layer with unroll=True has them")
+NO_SECOND_SLOPE = NoGrad("slopes of slopes of whole sequences are not available")
 
 # Batch, time and units of samples.
 SIZES = ((2, 3, 4), (1, 1, 1), (3, 2, 5), (0, 2, 3), (2, 0, 3), (13, 4, 9), (5, 3, 16), (4, 2, 1))

@@ -22,8 +22,8 @@ from kgraph.primitives.sampling import numbers
 
 Array = npt.NDArray[Any]
 
-# Ops over sliding windows and sequences need operands of fitting sizes: tests/compiler/test_sliding_ops.py and
-# test_recurrent_ops.py have them.
+# Ops over sliding windows and sequences need operands of fitting sizes: tests/compiler/test_sliding_ops.py,
+# tests/compiler/test_partition.py and tests/api/test_whole_sequences.py have them.
 _FITTING = frozenset(
     op.name for op in (*convolution.OPS, *convolution_parts.OPS, *pooling.OPS, *lstm.OPS, *gru.OPS)
 )
