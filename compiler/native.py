@@ -95,7 +95,7 @@ def compile_native(
     # The same program has the same text whenever it is compiled: each is loaded as a library of its own.
     name = f"program_{graph.name}"
     fused = run(graph, (split_reductions, fuse, _with_states(copy_outputs, states)), name="fused", observer=observer)
-    calls = _optimised(lower(fused, _scratch_rule(target)), check)
+    calls = _optimised(lower(fused, _scratch_rule(target)), {}, check)
     plan = memory_plan(fused, calls, states)
     made = tuple(lowered_kernels(calls))
     kernels = tuple(call.kernel for call in made)
@@ -157,28 +157,36 @@ def _with_states(rule: Callable[[Graph, int], Graph], states: int) -> Callable[[
     return bound
 
 
-def _optimised(calls: Lowered, check: bool) -> tuple[LoweredCall | LoweredLoop, ...]:
-    """The calls with loop passes applied to all kernels."""
+def _optimised(calls: Lowered, known: dict[str, Kernel], check: bool) -> tuple[LoweredCall | LoweredLoop, ...]:
+    """The calls with loop passes applied to all kernels.
+
+    `known` are results by the text of the kernel without its name: kernels that differ in nothing else, two of three
+    in a residual network, come to share their buffers and their body.
+    """
     made: list[LoweredCall | LoweredLoop] = []
     for call in calls:
         if isinstance(call, LoweredLoop):
-            start, end = (tuple(_optimised_kernel(c, check) for c in copies) for copies in (call.start, call.end))
-            made.append(replace(call, start=start, calls=_optimised(call.calls, check), end=end))
+            copies = (call.start, call.end)
+            start, end = (tuple(_optimised_kernel(c, known, check) for c in some) for some in copies)
+            made.append(replace(call, start=start, calls=_optimised(call.calls, known, check), end=end))
         else:
-            made.append(_optimised_kernel(call, check))
+            made.append(_optimised_kernel(call, known, check))
     return tuple(made)
 
 
-def _optimised_kernel(call: LoweredCall, check: bool) -> LoweredCall:
+def _optimised_kernel(call: LoweredCall, known: dict[str, Kernel], check: bool) -> LoweredCall:
     """The call with loop passes applied; they keep the number and order of the kernel's buffers."""
     kernel = call.kernel
-    for loop_pass in LOOP_PASSES:
+    text = kernel_to_text(replace(kernel, name="k"))
+    if text not in known:
+        for loop_pass in LOOP_PASSES:
+            if check:
+                verify_kernel(kernel)
+            kernel = loop_pass(kernel)
         if check:
             verify_kernel(kernel)
-        kernel = loop_pass(kernel)
-    if check:
-        verify_kernel(kernel)
-    return replace(call, kernel=kernel)
+        known[text] = kernel
+    return replace(call, kernel=replace(known[text], name=call.kernel.name))
 
 
 def _scratch_rule(target: Target) -> Callable[[str, DType, Sequence[Dim]], Dim]:

@@ -14,8 +14,10 @@ from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, L
 def flat_index(buffer: Buffer, index: tuple[Dim, ...]) -> Dim:
     """Position of an element in the row-major array."""
     flat: Dim = 0
-    for axis, at in enumerate(index):
-        flat = flat + at * product(buffer.shape[axis + 1 :])
+    step: Dim = 1
+    for at, extent in zip(reversed(index), reversed(buffer.shape), strict=True):
+        flat = flat + at * step
+        step = step * extent
     return flat
 
 

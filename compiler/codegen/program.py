@@ -7,7 +7,6 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TypeAlias
 
 from kgraph.compiler.codegen.emitter import Function, Module
@@ -18,7 +17,6 @@ from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.thread_pool import BARRIER, emit_pool
 from kgraph.ir.artifact import KernelCall, Loop, MemoryPlan, Step, Team, kernel_calls
 from kgraph.ir.dims import Dim, symbols_of
-from kgraph.ir.loop_printer import kernel_to_text
 from kgraph.ir.loops import Kernel
 
 # The function of each kernel by the kernel's name.
@@ -245,10 +243,10 @@ def _dims_of_loops(plan: MemoryPlan, calls: Sequence[KernelCall | Loop]) -> list
 def _emit_once(module: Module, target: Target, kernels: Sequence[Kernel], sizes: Mapping[str, int]) -> Functions:
     """Write the kernels; for each name the function to call."""
     written: dict[tuple[str, ...], str] = {}
-    first_of: dict[str, Kernel] = {}
+    first_of: dict[int, Kernel] = {}  # by its body, one object in kernels that differ in their names only
     functions: Functions = {}
     for kernel in kernels:
-        first = first_of.setdefault(kernel_to_text(replace(kernel, name="k")), kernel)
+        first = first_of.setdefault(id(kernel.body), kernel)
         if first is not kernel:
             functions[kernel.name] = functions[first.name]
             continue

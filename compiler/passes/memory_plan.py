@@ -315,10 +315,13 @@ def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
     gates of a cell: what it reads no other round has written. An index that is data may come more than once: the
     second time it would read what the first time wrote.
     """
-    if any(isinstance(s, Contract) and source in (s.a.buffer, s.b.buffer) for s in statements(kernel.body)):
+    if source.shape != out.shape:
         return False
-    lets = {s.name for s in statements(kernel.body) if isinstance(s, Let)}
-    for body in [kernel.body, *(s.body for s in statements(kernel.body) if isinstance(s, For | Contract))]:
+    found = list(statements(kernel.body))
+    if any(isinstance(s, Contract) and source in (s.a.buffer, s.b.buffer) for s in found):
+        return False
+    lets = {s.name for s in found if isinstance(s, Let)}
+    for body in [kernel.body, *(s.body for s in found if isinstance(s, For | Contract))]:
         plain = [s for s in body if not isinstance(s, For | Contract)]
         loads = [e for e in expressions(plain) if isinstance(e, Load) and e.buffer == source]
         stores = [s for s in plain if isinstance(s, Store) and s.buffer == out]
@@ -332,7 +335,7 @@ def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
         first = next((n for n, s in enumerate(plain) if isinstance(s, Store) and s.buffer == out), len(plain))
         if any(isinstance(e, Load) and e.buffer == source for e in expressions(plain[first + 1 :])):
             return False
-    return source.shape == out.shape
+    return True
 
 
 def _typical(nbytes: Dim) -> int:

@@ -60,6 +60,10 @@ class DimExpr:
         return (-1 * self) + other
 
     def __mul__(self, other: Dim) -> Dim:
+        if isinstance(other, int):
+            if other in (0, 1):
+                return other and self
+            return DimExpr(tuple((monomial, factor * other) for monomial, factor in self.terms))
         out: dict[Monomial, int] = {}
         for ma, ca in self.terms:
             for mb, cb in _terms(other):
@@ -113,15 +117,19 @@ def _terms(dim: Dim) -> tuple[tuple[Monomial, int], ...]:
 
 
 def _canonical(terms: Mapping[Monomial, int]) -> Dim:
-    kept = tuple(sorted(((m, c) for m, c in terms.items() if c), key=lambda t: (len(t[0]), str(t[0]))))
+    kept = [(monomial, factor) for monomial, factor in terms.items() if factor]
     if not kept:
         return 0
-    if len(kept) == 1 and not kept[0][0]:
+    if len(kept) > 1:
+        kept.sort(key=lambda t: (len(t[0]), str(t[0])))
+    elif not kept[0][0]:
         return kept[0][1]
-    return DimExpr(kept)
+    return DimExpr(tuple(kept))
 
 
-def _combine(a: Dim, b: Dim, sign: int) -> Dim:
+def _combine(a: DimExpr, b: Dim, sign: int) -> Dim:
+    if b == 0:
+        return a
     out = dict(_terms(a))
     for monomial, factor in _terms(b):
         out[monomial] = out.get(monomial, 0) + sign * factor
