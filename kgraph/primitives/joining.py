@@ -76,7 +76,7 @@ def _concat_samples(rng: np.random.Generator) -> Iterator[Sample]:
         ([(3, 0), (3, 17)], 1),
     )  # fmt: skip
     for n, (shapes, axis) in enumerate(cases):
-        for dtype in {NUMERIC[n % 6], f32, f64}:
+        for dtype in dict.fromkeys((NUMERIC[n % 6], f32, f64)):
             yield Sample(tuple(numbers(rng, s, dtype) for s in shapes), {"axis": axis})
 
 
