@@ -9,9 +9,9 @@ import numpy as np
 
 from kgraph.errors import ShapeError
 from kgraph.ir.dtypes import DType, f32, f64, i32
-from kgraph.ir.loops import Accumulate, Init, Let, Stmt
+from kgraph.ir.loops import Accumulate, Init, Let, Stmt, Store
 from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, Sample, Types, current_emitter, primitive
-from kgraph.ir.scalar import Expr, Local, call, const
+from kgraph.ir.scalar import Expr, Load, Local, call, const
 from kgraph.ir.types import TensorType
 from kgraph.primitives.elementwise import choose
 from kgraph.primitives.losses import EPSILON, clip_array, clipped, clipped_expr
@@ -21,8 +21,10 @@ from kgraph.primitives.sampling import bad, numbers, of
 from kgraph.primitives.signatures import FLOATS, expect, expect_fraction, expect_kind, expect_same
 
 ROWS: tuple[tuple[int, ...], ...] = (
-    (3, 4), (5,), (1,), (1, 1), (0, 3), (2, 3, 10), (4, 37), (7, 1), (2, 0, 5), (6, 16),
+    (3, 4), (5,), (1,), (1, 1), (0, 3), (2, 3, 10), (4, 37), (7, 1), (2, 0, 5), (6, 16), (9, 17), (2, 2, 40),
 )  # fmt: skip
+
+_SHORT_ROW = 16  # elements: one vector of float32
 
 
 def _expect_rows(op: str, types: Types) -> None:
@@ -61,6 +63,37 @@ def _row_maximum(context: LoopContext, name: str, dtype: DType, each: Each) -> t
     return Init(name, const(-np.inf, dtype)), *steps
 
 
+class _Raised:
+    """exp(x - peak) along a row: the loop that adds them up keeps them for the loop that scales them.
+
+    A short row computes them again: that takes no longer than to wait for what the same vector has just stored. So rows
+    of one element, which are lanes of a vector, need no memory that would have to differ from lane to lane.
+    """
+
+    def __init__(self, context: LoopContext, peak: str) -> None:
+        source = context.in_types[0]
+        width = source.shape[-1]
+        self.context, self.peak = context, Local(peak, source.dtype)
+        short = isinstance(width, int) and width <= _SHORT_ROW
+        self.kept = None if short else context.private(source.dtype, (width,))
+
+    def shifted(self, at: Index) -> Expr:
+        """x - peak."""
+        return call("sub", self.context.read(0, at), self.peak)
+
+    def add_to(self, total: str, at: Index) -> tuple[Stmt, ...]:
+        """Compute an element, keep it, and add it."""
+        name = self.context.fresh("raised")
+        value = Local(name, self.peak.dtype)
+        stores = () if self.kept is None else (Store(self.kept, at[-1:], value),)
+        return Let(name, call("exp", self.shifted(at))), *stores, Accumulate(total, "add", value)
+
+    def scaled(self, scale: str, at: Index) -> Expr:
+        """An element, as it was kept, times a local."""
+        value = call("exp", self.shifted(at)) if self.kept is None else Load(self.kept, at[-1:])
+        return call("mul", value, Local(scale, self.peak.dtype))
+
+
 def _infer_softmax(types: Types, attrs: Attrs) -> TensorType:
     expect("softmax", types, attrs, 1)
     _expect_rows("softmax", types)
@@ -71,17 +104,15 @@ def _softmax_loops(context: LoopContext) -> tuple[Stmt, ...]:
     source = context.in_types[0]
     dtype = source.dtype
     peak, total, scale = context.fresh("peak"), context.fresh("total"), context.fresh("scale")
-
-    def raised(at: Index) -> Expr:
-        return call("exp", call("sub", context.read(0, at), Local(peak, dtype)))
+    raised = _Raised(context, peak)
 
     def row(index: Index, each: Each) -> tuple[Stmt, ...]:
         return (
             *_row_maximum(context, peak, dtype, each),
             Init(total, const(0, dtype)),
-            *each(lambda at: (Accumulate(total, "add", raised(at)),)),
+            *each(lambda at: raised.add_to(total, at)),
             Let(scale, call("div", const(1, dtype), Local(total, dtype))),
-            *each(lambda at: context.write(0, at, call("mul", raised(at), Local(scale, dtype)))),
+            *each(lambda at: context.write(0, at, raised.scaled(scale, at))),
         )
 
     return over_rows(context, source.shape, (source.rank - 1,), row)
@@ -139,24 +170,21 @@ def _logits_loops(context: LoopContext) -> tuple[Stmt, ...]:
     dtype = source.dtype
     peak, total, weight, inner = (context.fresh(n) for n in ("peak", "total", "weight", "inner"))
     scale = context.fresh("scale")
-    zero = const(0, dtype)
-
-    def shifted(at: Index) -> Expr:
-        return call("sub", context.read(0, at), Local(peak, dtype))
+    zero, raised = const(0, dtype), _Raised(context, peak)
 
     def gather(at: Index) -> tuple[Stmt, ...]:
         t = context.read(1, at)
         # A class that is masked out by a logit of -inf and has target 0 adds nothing, not 0 * inf.
-        term = call("select", call("eq", t, zero), zero, call("mul", t, shifted(at)))
+        term = call("select", call("eq", t, zero), zero, call("mul", t, raised.shifted(at)))
         return (
-            Accumulate(total, "add", call("exp", shifted(at))),
+            *raised.add_to(total, at),
             Accumulate(weight, "add", t),
             Accumulate(inner, "add", term),
         )
 
     def row(index: Index, each: Each) -> tuple[Stmt, ...]:
         weighted = call("mul", Local(weight, dtype), call("log", Local(total, dtype)))
-        probability = each(lambda at: context.write(1, at, call("mul", call("exp", shifted(at)), Local(scale, dtype))))
+        probability = each(lambda at: context.write(1, at, raised.scaled(scale, at)))
         return (
             *_row_maximum(context, peak, dtype, each),
             *(Init(name, zero) for name in (total, weight, inner)),
