@@ -17,7 +17,7 @@ from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY, table
 from kgraph.runtime.interpreter import concrete, interpret
 
-# Adjoints over whole sequences: to differentiate a sequence twice a layer must be unrolled.
+# Adjoints that nobody differentiates again.
 WITHOUT_SECOND_SLOPE = {"lstm_sequence_adjoint", "gru_sequence_adjoint", "conv_weight_grad_parts"}
 OPS = pytest.mark.parametrize("op", PRIMITIVES, ids=lambda op: op.name)
 BAD_CALLS = [
