@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from systems import RATES, ROOT, peak_memory, thread_settings, use_cores
+from systems import KEEP_BYTECODE, RATES, ROOT, peak_memory, thread_settings, use_cores
 from workloads import WORKLOADS
 
 # Stage, module, function or class and method: the time inside, less that of stages inside it, is the stage's.
@@ -125,7 +125,7 @@ def in_own_process(name: str, threads: int, cache: str) -> dict[str, Any]:
     """The same in a new process."""
     command = [sys.executable, str(Path(__file__).resolve()), "--worker"]
     command += ["--workloads", name, "--threads", str(threads)]
-    environment = {**os.environ, **thread_settings(threads), "KGRAPH_CACHE": cache}
+    environment = {**os.environ, **thread_settings(threads), **KEEP_BYTECODE, "KGRAPH_CACHE": cache}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from systems import SYSTEMS, measure, thread_settings
+from systems import KEEP_BYTECODE, SYSTEMS, measure, thread_settings
 from workloads import WORKLOADS
 
 HEADER = (
@@ -31,7 +31,7 @@ def in_own_process(python: str, system: str, name: str, runs: int, threads: int,
     command = [python, str(Path(__file__).resolve()), "--worker", system, "--workloads", name]
     command += ["--runs", str(runs), "--threads", str(threads)]
     folders = {"XDG_CACHE_HOME": cache, "KGRAPH_CACHE": cache, "TORCHINDUCTOR_CACHE_DIR": cache}
-    environment = {**os.environ, **thread_settings(threads), **folders}
+    environment = {**os.environ, **thread_settings(threads), **KEEP_BYTECODE, **folders}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode == 0:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

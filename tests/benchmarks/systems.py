@@ -75,6 +75,10 @@ def use_cores(threads: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
 
 
+# Installed packages come with bytecode; a checkout has it from its first run on, unless Python is told not to keep it.
+KEEP_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
+
+
 def thread_settings(threads: int) -> dict[str, str]:
     """Environment variables that every system reads its number of threads from."""
     names = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "KGRAPH_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP")
