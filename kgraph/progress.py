@@ -65,7 +65,7 @@ class ProgressLine:
         self._next = time.perf_counter() + DRAW_SECONDS
         done = BAR * step // self._steps if self._steps else 0
         bar = "=" * done + ">" * (done < BAR) + " " * (BAR - done - 1)
-        self._draw(f"{self._title}  {step}/{self._steps} [{bar}]  {self._rest(values)}")
+        self._draw(f"{self._title}  {step}/{self._steps or '?'} [{bar}]  {self._rest(values)}")
 
     def finish(self, values: Mapping[str, Any]) -> None:
         """Write the finished line."""
@@ -80,7 +80,8 @@ class ProgressLine:
     def text(self, values: Mapping[str, Any]) -> str:
         """The finished line."""
         head = f"{self._title}  " if self._title else ""
-        return f"{head}{self._steps}/{self._steps}  {self._rest(values)}"
+        steps = f"{self._steps}/{self._steps}  " if self._steps else ""
+        return f"{head}{steps}{self._rest(values)}"
 
     def abandon(self) -> None:
         """Leave a line that is drawn in part as it stands."""

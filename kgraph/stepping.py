@@ -110,8 +110,8 @@ class BatchLoop:
         self.done = 0
 
     def advance(self, at_most: int | None = None) -> None:
-        """Run the next stretch."""
-        count = min(self.steps - self.done, self._stretch if at_most is None else at_most)
+        """Run the next stretch, or fewer batches of it."""
+        count = min(self.steps - self.done, self._stretch, self._stretch if at_most is None else at_most)
         started = time.perf_counter()
         self._batches.run(self.done, count)
         seconds = max(time.perf_counter() - started, 1e-9)

@@ -18,8 +18,8 @@ from kgraph.layers.base import Layer, map_shapes
 from kgraph.lookup import did_you_mean
 from kgraph.models.configuration import graph_arguments, graph_config
 from kgraph.models.functional import LayerGraph
+from kgraph.models.generator_methods import GeneratorMethods
 from kgraph.models.summary import summary_text
-from kgraph.models.training import Trainer
 from kgraph.naming import auto_name
 from kgraph.nesting import flatten, map_structure, pack
 from kgraph.random_seed import next_seed
@@ -29,7 +29,7 @@ from kgraph.trace import Trace
 from kgraph.variable import Variable
 
 
-class Model(Trainer, Layer):
+class Model(GeneratorMethods, Layer):
     """A network: of symbolic tensors (`Model(inputs, outputs)`), or a subclass with layers and a `call`.
 
     Args:
@@ -45,7 +45,7 @@ class Model(Trainer, Layer):
             graph = LayerGraph(inputs, outputs)
             name = name or (auto_name("functional") if type(self) is Model else None)
         Layer.__init__(self, name=name, **kwargs)
-        Trainer.__init__(self)
+        GeneratorMethods.__init__(self)
         self._graph = graph
         self._seen_types: tuple[Any, Any] | None = None
         state = np.array([next_seed(), 0], "uint32")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from kgraph.data import (
 )
 from kgraph.errors import DataError
 from kgraph.ir.types import TensorType
+from kgraph.models.sample_weights import named_weights, prepared_weights
 from kgraph.models.training_programs import Target, argument_names
 from kgraph.nesting import flatten, is_nested, parts_like
 
@@ -31,19 +32,26 @@ class Data:
 
     Attributes:
         arrays: all of them; equal numbers of rows.
-        y_types: types of the targets among them.
-        weighted: whether the last array holds sample weights.
+        names: how messages call the inputs and targets among them.
+        y_types: types of the targets.
+        weight_types: types of the weights: none, one for all outputs, or one or None for each output.
         rows: number of samples.
     """
 
     arrays: list[np.ndarray]
+    names: list[str]
     y_types: list[TensorType]
-    weighted: bool
+    weight_types: list[TensorType | None]
     rows: int
 
     def part(self, start: int, stop: int) -> Data:
         """Rows start .. stop-1."""
-        return Data([array[start:stop] for array in self.arrays], self.y_types, self.weighted, stop - start)
+        return replace(self, arrays=[array[start:stop] for array in self.arrays], rows=stop - start)
+
+    def warn_not_finite(self, call: str) -> bool:
+        """Warn if there are NaN or infinities; whether there were."""
+        found = [warn_not_finite(call, name, a) for name, a in zip(self.names, self.arrays, strict=False)]
+        return any(found)
 
 
 def input_arrays(model: Any, call: str, x: Any, empty: bool = False) -> tuple[list[np.ndarray], int]:
@@ -92,7 +100,7 @@ def _nested_arrays(x: Any, what: str) -> Any:
 def training_data(
     model: Any, targets: Sequence[Target], call: str, inputs: list[np.ndarray], y: Any, sample_weight: Any
 ) -> Data:
-    """Arguments of a training or evaluation program; labels, lengths and NaN are checked here, once.
+    """Arguments of a training or evaluation program; labels and lengths are checked here, once.
 
     Args:
         model: with `input_specs` and `output_nesting`.
@@ -100,36 +108,32 @@ def training_data(
         call: the method, for messages.
         inputs: prepared.
         y: what the user gave.
-        sample_weight: a weight per sample, or None.
+        sample_weight: a weight per sample or step, for all outputs or each; or None.
     """
     names = argument_names([name for name, _ in model.input_specs()], "x")
-    named = list(zip(names, inputs, strict=True))
     given = _named(y, model.output_nesting(), [t.name for t in targets], "y") if targets else []
-    several = isinstance(sample_weight, (list, tuple)) and any(isinstance(part, np.ndarray) for part in sample_weight)
-    if isinstance(sample_weight, dict) or several:
-        received = f"a {type(sample_weight).__name__}"
-        raise DataError(f"{call}: sample_weight", expected="one array, for all outputs", received=received)
-    weights = [] if sample_weight is None else [("sample_weight", as_array(sample_weight, "sample_weight"))]
-    rows = check_rows(call, [named, given, weights])
+    weights = named_weights(sample_weight, targets, call)
+    rows = check_rows(call, [list(zip(names, inputs, strict=True)), given, [pair for pair in weights if pair]])
     labels, y_types = [], []
     for target, (name, array) in zip(targets, given, strict=True):
         type_ = target_type(array, target.prediction, target.dtype)
         label = prepare(array, type_, f"{call}: {name}")
-        _check_labels(target, label)
+        check_target(target, label)
         labels.append(label)
         y_types.append(type_)
-    label_names = [name for name, _ in given]
-    for name, array in [*named, *zip(label_names, labels, strict=True)]:
-        warn_not_finite(call, name, array)
     arrays = [*inputs, *labels]
-    for _, array in weights:
-        if array.size != rows:
-            raise DataError(f"{call}: sample_weight", expected=f"{rows} numbers", received=str(array.shape))
-        arrays.append(np.ascontiguousarray(array.reshape(rows), dtype=targets[0].prediction.dtype.to_numpy()))
-    return Data(arrays, y_types, bool(weights), rows)
+    weight_types: list[TensorType | None] = []
+    for target, pair in zip(targets, weights, strict=len(weights) > 1):
+        if pair is None:
+            weight_types.append(None)
+            continue
+        weight, weight_type = prepared_weights(pair[1], target, f"{call}: {pair[0]}")
+        arrays.append(weight)
+        weight_types.append(weight_type)
+    return Data(arrays, [*names, *(name for name, _ in given)], y_types, weight_types, rows)
 
 
-def _check_labels(target: Target, labels: np.ndarray) -> None:
+def check_target(target: Target, labels: np.ndarray) -> None:
     """DataError if labels are outside of what the loss can take."""
     loss, prediction = target.loss, target.prediction
     if loss is not None and loss.takes_shares:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, DTypeError, StateError
@@ -23,6 +23,9 @@ from kgraph.optimizers import get as get_optimizer
 from kgraph.primitives.composites import size
 from kgraph.trace import Trace, gradients
 from kgraph.variable import Variable
+
+# None, one for all outputs, or one (or None) for each output.
+WeightTypes: TypeAlias = "Sequence[TensorType | None]"
 
 
 class TrainableModel(Protocol):
@@ -218,7 +221,7 @@ class TrainingSetup:
     # --- programs -----------------------------------------------------------------------------------------------------
 
     def program(
-        self, kind: str, model: TrainableModel, y_types: Sequence[TensorType], weighted: bool, version: Any
+        self, kind: str, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes, version: Any
     ) -> CompiledProgram:
         """The program "train", "evaluate" or "gradients" for labels of these types; traced once.
 
@@ -226,41 +229,41 @@ class TrainingSetup:
             kind: which program.
             model: whose program.
             y_types: types of the labels.
-            weighted: whether there are sample weights.
+            weight_types: types of the sample weights: none, one for all outputs, or one or None for each output.
             version: changes when the model changes.
         """
-        key = (kind, tuple(y_types), weighted, version, self.optimizer.schedule)
+        key = (kind, tuple(y_types), tuple(weight_types), version, self.optimizer.schedule)
         if key not in self._programs:
             make = {"train": self._train, "evaluate": self._evaluate, "gradients": self._gradients}[kind]
-            self._programs[key] = CompiledProgram(make(model, y_types, weighted))
+            self._programs[key] = CompiledProgram(make(model, y_types, weight_types))
         return self._programs[key]
 
-    def _train(self, model: TrainableModel, y_types: Sequence[TensorType], weighted: bool) -> Any:
+    def _train(self, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes) -> Any:
         trace = Trace("train", True, model.random_state)
         with emitting(trace):
-            loss = self._objective(trace, model, y_types, weighted, track=True)
+            loss = self._objective(trace, model, y_types, weight_types, track=True)
             variables = model.trainable_variables
             self.optimizer.apply(gradients(self.optimizer.scale_loss(loss), variables), variables)
             return trace.program([("loss", loss)])
 
-    def _evaluate(self, model: TrainableModel, y_types: Sequence[TensorType], weighted: bool) -> Any:
+    def _evaluate(self, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes) -> Any:
         trace = Trace("evaluate", False, model.random_state)
         with emitting(trace):
-            loss = self._objective(trace, model, y_types, weighted, track=True)
+            loss = self._objective(trace, model, y_types, weight_types, track=True)
             return trace.program([("loss", loss)])
 
-    def _gradients(self, model: TrainableModel, y_types: Sequence[TensorType], weighted: bool) -> Any:
+    def _gradients(self, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes) -> Any:
         """(x, y) -> loss and its gradient for every trainable variable, in training mode; nothing is updated."""
         trace = Trace("gradients", True, model.random_state)
         with emitting(trace):
-            loss = self._objective(trace, model, y_types, weighted, track=False)
+            loss = self._objective(trace, model, y_types, weight_types, track=False)
             variables = model.trainable_variables
             slopes = gradients(loss, variables)
             named = [(f"gradient of {v.path}", slope) for v, slope in zip(variables, slopes, strict=True)]
             return trace.program([("loss", loss), *named])
 
     def _objective(
-        self, trace: Trace, model: TrainableModel, y_types: Sequence[TensorType], weighted: bool, track: bool
+        self, trace: Trace, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes, track: bool
     ) -> Value:
         """The total loss on new arguments; with `track` the running values are updated as well."""
         predictions = forward(trace, model, trace.training)
@@ -268,17 +271,16 @@ class TrainingSetup:
         labels: list[Any] = [None] * len(names)  # stay so where only the model itself adds losses
         if y_types:
             labels = [trace.argument(t, name) for t, name in zip(y_types, names, strict=True)]
-        weights = None
-        if weighted:
-            weights = trace.argument(TensorType(predictions[0].dtype, (BATCH,)), "sample_weight")
+        given = [None if t is None else trace.argument(t, "sample_weight") for t in weight_types] or [None]
+        weights = given * len(self.targets) if len(given) == 1 else given
         parts: list[Value] = []
-        for target, (_, tracker), y_true, y_pred in zip(
-            self.targets, self._loss_trackers, labels, predictions, strict=True
+        for target, (_, tracker), y_true, y_pred, weight in zip(
+            self.targets, self._loss_trackers, labels, predictions, weights, strict=True
         ):
             if target.loss is None:
                 continue
             _refuse_softmax_of_one(trace, target, y_pred)
-            part = target.loss(y_true, y_pred, weights)
+            part = target.loss(y_true, y_pred, weight)
             if part.type.rank:
                 raise ArgumentError(f"loss of output '{target.name}'", expected="one number",
                                     received="a loss without reduction")  # fmt: skip
@@ -296,7 +298,7 @@ class TrainingSetup:
             rows = size(BATCH, dtype_of(self.loss_tracker.dtype))
             self.loss_tracker.update_state(cast(loss, rows.dtype), sample_weight=rows)
             for n, with_weights, _, metric in self.metrics_for(y_types):
-                metric.update_state(labels[n], predictions[n], sample_weight=weights if with_weights else None)
+                metric.update_state(labels[n], predictions[n], sample_weight=weights[n] if with_weights else None)
         assert isinstance(loss, Value)
         return loss
 

@@ -1,5 +1,6 @@
 """Small functions of `keras.utils`."""
 
+from kgraph.data import PyDataset
 from kgraph.naming import clear_session
 from kgraph.random_seed import set_random_seed
 from kgraph.registration import (
@@ -13,9 +14,12 @@ from kgraph.serialization import deserialize_keras_object, serialize_keras_objec
 from kgraph.utils.numerical import normalize, to_categorical
 
 CustomObjectScope = custom_object_scope
+Sequence = PyDataset
 
 __all__ = [
     "CustomObjectScope",
+    "PyDataset",
+    "Sequence",
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",

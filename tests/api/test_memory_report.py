@@ -45,7 +45,7 @@ def test_the_arena_is_what_is_allocated(rows: int, threads: int):
         model.test_on_batch(x, y)
     setup = model._setup
     programs = {"predict": model._predict_program()}
-    programs |= {kind: setup.program(kind, model, [t.usual_type for t in setup.targets], False, model._version_of_all())
+    programs |= {kind: setup.program(kind, model, [t.usual_type for t in setup.targets], [], model._version_of_all())
                  for kind in ("evaluate", "train")}  # fmt: skip
     assert {name: report[name].arena for name in programs} == {name: arena_of(p) for name, p in programs.items()}
 

@@ -9,6 +9,8 @@ import pytest
 from keras_samples import CLASSIFIER, FROM_ROOT, LIST, TWO_LAYERS, run
 
 from kgraph.errors import ShapeError, StateError
+from kgraph.layers import Dense
+from kgraph.models import Sequential
 from kgraph.utils import to_categorical
 
 COMPILE = "model.compile(loss='categorical_crossentropy', optimizer='adam')"
@@ -53,6 +55,19 @@ score = model.evaluate(x_test, to_categorical(y_test, num_classes=10))  # 测试
 PREDICT = """
 prediction = model.predict(np.random.rand(32, 784))
 print(prediction[:5])
+"""
+
+FIT_GENERATOR = """
+import tensorflow as tf
+
+def data_generator():
+    while True:
+        yield np.random.rand(32, 2), np.random.randint(2, size=(32,))  # 生成随机数据
+
+model.compile(optimizer='rmsprop', loss='binary_crossentropy',
+              metrics=['accuracy'])                                 # 配置编译器
+model.fit_generator(data_generator(), steps_per_epoch=100,
+                    epochs=10)                                       # 训练模型
 """
 
 
@@ -110,3 +125,11 @@ def test_images_are_trained_on_and_a_forgotten_reshape_is_explained():
     assert run(EVALUATE_IMAGES, **names)["score"][1] > 0.9
     prediction = run("import numpy as np" + PREDICT, model=names["model"])["prediction"]
     assert prediction.shape == (32, 10)
+
+
+def test_a_generator_is_trained_on(capsys: pytest.CaptureFixture[str]):
+    model = Sequential([Dense(16, activation="relu", input_shape=(2,)), Dense(1, activation="sigmoid")])
+    run(FIT_GENERATOR, model=model, np=np)
+    assert len(model.history.history["accuracy"]) == 10
+    assert model.optimizer.iterations.array == 1000
+    assert "Epoch 10/10  100/100" in capsys.readouterr().out

@@ -190,21 +190,22 @@ def check_rows(call: str, groups: Sequence[Sequence[tuple[str, Array]]], empty: 
     return rows
 
 
-def warn_not_finite(call: str, name: str, array: Array) -> None:
-    """Warn once if there is a NaN or an infinity in `array`, with the place of the first."""
+def warn_not_finite(call: str, name: str, array: Array) -> bool:
+    """Warn once if there is a NaN or an infinity in `array`, with the place of the first; whether there is."""
     if array.dtype.kind != "f" or not array.size:
-        return
+        return False
     with np.errstate(all="ignore"):
         if np.isfinite(array.sum()):  # a sum is several times cheaper than a mask; it may overflow: then look closely
-            return
+            return False
     bad = ~np.isfinite(array)
     count = int(bad.sum())
     if not count:
-        return
+        return False
     place = np.unravel_index(int(bad.argmax()), array.shape)
     what = "NaN" if np.isnan(array[place]) else "Inf"
     at = ", ".join(f"{word} {n}" for word, n in zip(_axis_words(array.ndim), place, strict=True))
     warn_user(f"{call}: {name} has {count} {what} (first at {at})")
+    return True
 
 
 def warn_user(text: str) -> None:

@@ -1,0 +1,112 @@
+"""Streams of batches: Python generators and other iterables, `PyDataset`, loaders and datasets of other packages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+
+from kgraph.data.py_dataset import PyDataset
+from kgraph.errors import DataError
+
+
+def is_stream(data: Any) -> bool:
+    """Whether `data` gives batches one by one instead of being an array or a structure of arrays.
+
+    Only what it can do counts, so loaders and datasets of other packages need not be known.
+
+    >>> is_stream(iter([])), is_stream([[1.0]]), is_stream({"x": [1.0]})
+    (True, False, False)
+    """
+    if isinstance(data, PyDataset):
+        return True
+    if isinstance(data, (np.ndarray, Sequence, Mapping, Set)) or hasattr(data, "__array__") or hasattr(data, "shape"):
+        return False
+    return hasattr(data, "__iter__")
+
+
+def unpack(batch: Any, what: str) -> tuple[Any, Any, Any]:
+    """x, y and sample_weight of what a stream gave: a tuple or list of up to three, or x alone."""
+    if not isinstance(batch, (tuple, list)):
+        return batch, None, None
+    if not 1 <= len(batch) <= 3:
+        raise DataError(what, expected="x, (x, y) or (x, y, sample_weight)",
+                        received=f"a {type(batch).__name__} of {len(batch)}")  # fmt: skip
+    x, y, weight = (*batch, None, None)[:3]
+    return x, y, weight
+
+
+class BatchSource:
+    """The batches of a stream, epoch by epoch.
+
+    An epoch of `steps` batches goes on where the last one ended; without `steps` every epoch begins anew, as far as the
+    stream can do that: a generator cannot.
+
+    Args:
+        stream: what `is_stream` accepts.
+        steps: number of batches of an epoch; None for all that the stream has.
+        random: draws the order of a `PyDataset` with a length; None for the order as it is.
+
+    Attributes:
+        length: number of batches, where the stream tells.
+    """
+
+    def __init__(self, stream: Any, steps: int | None = None, random: np.random.Generator | None = None) -> None:
+        self._stream, self._steps, self._random = stream, steps, random
+        self._batches: Iterator[Any] | None = None
+        self._number = 0
+        self._fresh = False
+        self.length = _length(stream)
+
+    def begin(self) -> None:
+        """Begin an epoch."""
+        if isinstance(self._stream, PyDataset):
+            self._stream.on_epoch_begin()
+        if self._batches is None or self._steps is None:
+            self._batches = self._opened()
+        self._number = 0
+
+    def end(self) -> None:
+        """End an epoch."""
+        if isinstance(self._stream, PyDataset):
+            self._stream.on_epoch_end()
+
+    def take(self) -> tuple[Any] | None:
+        """The next batch, in a tuple; None if there is no other.
+
+        An error of the user's code comes through as it is, with the number of the batch in a note.
+        """
+        if self._batches is None:
+            return None
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            self._batches = None
+            if self._number or self._fresh:
+                return None
+            self._batches = self._opened()  # the last epoch ended just where the stream did
+            return self.take()
+        except Exception as error:
+            error.add_note(f"raised while making batch {self._number}")
+            raise
+        self._number += 1
+        self._fresh = False
+        return (batch,)
+
+    def _opened(self) -> Iterator[Any]:
+        self._fresh = True
+        if not isinstance(self._stream, PyDataset):
+            return iter(self._stream)
+        if self._random is None or self.length is None:
+            return self._stream.batches(None)
+        return self._stream.batches(self._random.permutation(self.length))
+
+
+def _length(stream: Any) -> int | None:
+    if isinstance(stream, PyDataset):
+        return stream.num_batches
+    try:
+        return len(stream)
+    except TypeError:  # also datasets that have `__len__`, but do not know or are endless
+        return None

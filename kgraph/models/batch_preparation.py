@@ -1,0 +1,91 @@
+"""Batches of a stream made into arguments of a program; quick where they are arrays of the right form already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kgraph.data import is_prepared, unpack
+from kgraph.engine import CompiledProgram
+from kgraph.ir.types import TensorType
+from kgraph.models.model_data import check_target, input_arrays
+
+
+class PredictionBatches:
+    """Inputs for the program "predict"; labels that come with them are not looked at.
+
+    Args:
+        model: a `Compiled`.
+        call: the method, for messages.
+    """
+
+    def __init__(self, model: Any, call: str) -> None:
+        self._model, self._call = model, call
+
+    def __call__(self, batch: Any, number: int) -> tuple[CompiledProgram, list[np.ndarray]]:
+        """The program, and its arguments for batch `number`."""
+        call = f"{self._call}: batch {number}"
+        x, _, _ = unpack(batch, call)
+        arrays, _ = input_arrays(self._model, call, x)
+        return self._model._predict_program(), arrays
+
+
+class TrainingBatches:
+    """Inputs, labels and weights for the program "train" or "evaluate".
+
+    A batch whose arrays have the types of the last batch's arguments is used as it is; others are converted.
+
+    Args:
+        model: a `Compiled`.
+        kind: which program.
+        call: the method, for messages.
+        class_weight: dict from class to weight, or None.
+    """
+
+    def __init__(self, model: Any, kind: str, call: str, class_weight: Any = None) -> None:
+        self._model, self._kind, self._call, self._class_weight = model, kind, call, class_weight
+        self._program: CompiledProgram | None = None
+        self._types: Sequence[TensorType] = ()
+        self._key: Any = None
+        self._warned = False
+
+    def __call__(self, batch: Any, number: int) -> tuple[CompiledProgram, list[np.ndarray]]:
+        """The program, and its arguments for batch `number`."""
+        x, y, weight = unpack(batch, f"{self._call}: batch {number}")
+        if self._program is not None:
+            ready = self._ready(x, y, weight)
+            if ready is not None:
+                return self._program, ready
+        call = f"{self._call}: batch {number}"
+        data = self._model._data(call, x, y, weight, self._class_weight)
+        self._warned = self._warned or data.warn_not_finite(call)
+        key = (data.y_types, data.weight_types)
+        if self._program is None or self._key != key:
+            self._key, self._program = key, self._model._program(self._kind, data)
+            self._types = self._program.argument_types[: len(data.arrays)]
+        return self._program, data.arrays
+
+    def _ready(self, x: Any, y: Any, weight: Any) -> list[np.ndarray] | None:
+        """The arguments if there is nothing to convert; None otherwise."""
+        arrays = [*_leaves(x), *_leaves(y), *_leaves(weight)]
+        if self._class_weight is not None or len(arrays) != len(self._types):
+            return None
+        rows = len(arrays[0]) if isinstance(arrays[0], np.ndarray) else 0
+        for array, type_ in zip(arrays, self._types, strict=True):
+            if not is_prepared(array, type_) or len(array) != rows:
+                return None
+            # NaN and infinities give such a sum; the long way then finds and names them.
+            if not self._warned and array.dtype.kind == "f" and not np.isfinite(array.sum()):
+                return None
+        inputs = len(_leaves(x))
+        for target, labels in zip(self._model._setup.targets, arrays[inputs:], strict=False):
+            check_target(target, labels)
+        return arrays
+
+
+def _leaves(part: Any) -> Sequence[Any]:
+    if part is None:
+        return ()
+    return part if isinstance(part, (list, tuple)) else (part,)

@@ -1,0 +1,155 @@
+"""What `compile` chooses for a model, and the programs made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kgraph.callbacks import History
+from kgraph.engine import CompiledProgram
+from kgraph.errors import DataError, StateError
+from kgraph.ir.types import TensorType
+from kgraph.models.model_data import Data, input_arrays, training_data
+from kgraph.models.sample_weights import class_weights
+from kgraph.models.training_programs import Target, TrainingSetup, WeightTypes, predict_program
+from kgraph.optimizers import Optimizer
+
+
+class Compiled:
+    """The state of a model that `compile` makes. The class has none before; `Model` inherits it.
+
+    Every program (predict, evaluate, train) is traced and compiled once and serves every batch size.
+    """
+
+    _setup: TrainingSetup | None = None
+    _history: History | None = None
+    _stop = False
+    _predicting: tuple[Any, CompiledProgram] | None = None
+
+    # --- compile ------------------------------------------------------------------------------------------------------
+
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, metrics: Any = None,
+        weighted_metrics: Any = None, run_eagerly: bool = False, steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto", auto_scale_loss: bool = True,
+    ) -> None:  # fmt: skip
+        """Choose how the model is trained. Native code is made at the first use of each program.
+
+        Args:
+            optimizer: name or `Optimizer`.
+            loss: name, function or `Loss`; with several outputs a list, or a dict by output name.
+            loss_weights: factor of each output's loss, as list or dict.
+            metrics: names ("accuracy", "mse" ...), functions or `Metric` objects; with several outputs a list with an
+                entry for each output, or a dict by output name.
+            weighted_metrics: the same; these see the sample weights.
+            run_eagerly: run in the NumPy interpreter, op by op.
+            steps_per_execution, jit_compile, auto_scale_loss: accepted as in Keras; every step is one native call.
+
+        Raises:
+            ArgumentError: an unknown name, or, where the outputs are known, a structure that does not fit them.
+        """
+        setup = TrainingSetup(
+            optimizer, loss, metrics, loss_weights, weighted_metrics, "interpreter" if run_eagerly else None
+        )
+        if self._model.built:
+            setup.check_structure(self._model.output_names())
+        self._setup = setup
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._setup is not None
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer given to `compile`."""
+        return self._compiled("optimizer").optimizer
+
+    @property
+    def loss(self) -> Any:
+        """The loss as given to `compile`."""
+        return self._compiled("loss").loss
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The running values: the loss, then the metrics."""
+        return [metric for _, metric in self._setup.trackers()] if self._setup else []
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what `evaluate` gives, in order; complete after the first batch."""
+        return [name for name, _ in self._setup.trackers()] if self._setup else []
+
+    @property
+    def history(self) -> History | None:
+        """Record of the last `fit`, also of one that was interrupted."""
+        return self._history
+
+    @property
+    def stop_training(self) -> bool:
+        """Callbacks set this to end `fit` after the epoch."""
+        return self._stop
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self._stop = bool(value)
+
+    def reset_metrics(self) -> None:
+        """Start all running values again."""
+        if self._setup:
+            self._setup.reset()
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _model(self) -> Any:
+        """This object as the model that it is: the class only mixes in."""
+        return self
+
+    def _compiled(self, call: str) -> TrainingSetup:
+        if self._setup is None:
+            raise StateError(f"{call}: the model is not compiled", fix="Call model.compile(optimizer, loss) first")
+        return self._setup
+
+    def _execution(self) -> str | None:
+        return self._setup.execution if self._setup else None
+
+    def _predict_program(self) -> CompiledProgram:
+        if not self._model.built:
+            raise StateError("predict: the model is not built", fix="Give the first layer an input shape, or data")
+        version = self._model._version_of_all()
+        if self._predicting is None or self._predicting[0] != version:
+            self._predicting = (version, predict_program(self._model))
+        return self._predicting[1]
+
+    def _targets(self, setup: TrainingSetup) -> list[Target]:
+        program = self._predict_program().program
+        types = [value.type for value in program.graph.outputs[: len(program.results)]]
+        names = self._model.output_names()
+        return setup.match(names, types, by_name=isinstance(self._model.pack_outputs(names), dict))
+
+    def _data(self, call: str, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None) -> Data:
+        """What the user gave as arguments of a training or evaluation program; NaN are not looked for."""
+        setup = self._compiled(call)
+        inputs, _ = input_arrays(self, call, x)
+        targets = self._targets(setup)
+        if y is None and (sample_weight is not None or class_weight is not None or setup.needs_labels):
+            raise DataError(f"{call}: y is missing")
+        sample_weight = class_weights(class_weight, targets, y, sample_weight, call)
+        return training_data(self, [] if y is None else targets, call, inputs, y, sample_weight)
+
+    def _prepared(self, call: str, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None) -> Data:
+        """The same, with a warning if there are NaN."""
+        data = self._data(call, x, y, sample_weight, class_weight)
+        data.warn_not_finite(call)
+        return data
+
+    def _usual_program(self, kind: str) -> CompiledProgram:
+        targets = self._targets(self._compiled(kind))
+        return self._cached(kind, [target.usual_type for target in targets], [])
+
+    def _cached(self, kind: str, y_types: Sequence[TensorType], weight_types: WeightTypes) -> CompiledProgram:
+        return self._compiled(kind).program(kind, self._model, y_types, weight_types, self._model._version_of_all())
+
+    def _program(self, kind: str, data: Data) -> CompiledProgram:
+        return self._cached(kind, data.y_types, data.weight_types)
