@@ -15,8 +15,11 @@ from kgraph.models.training_programs import TrainingSetup
 from kgraph.progress import InterruptFlag, interrupts_between_steps, on_terminal
 
 
-def check_epochs(epochs: Any, initial_epoch: int) -> int:
-    """The number of epochs; ArgumentError if it is none."""
+def check_epochs(epochs: Any, nb_epoch: Any, initial_epoch: int) -> int:
+    """The number of epochs, which may be given by its old name; ArgumentError if it is none."""
+    if nb_epoch is not None:
+        warn_user("fit(nb_epoch=...) is the old name of epochs=")
+        epochs = nb_epoch
     if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise ArgumentError("epochs must be an int >= 0", received=repr(epochs))
     if initial_epoch < 0:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kgraph.callbacks import CallbackList, History
-from kgraph.data import BatchSource, check_batch_size, is_prepared, is_stream, split_at, warn_user
+from kgraph.data import BatchSource, check_batch_size, is_prepared, is_stream, split_at
 from kgraph.errors import ArgumentError, StateError
 from kgraph.models.batch_preparation import PredictionBatches, TrainingBatches
 from kgraph.models.epochs import (
@@ -82,47 +82,25 @@ class Trainer(Inspection):
             the mean over the epoch's batches, weighted by their sizes.
 
         Raises:
-            DataError, ShapeError, DTypeError, ArgumentError: before the first step, or for a later batch of a stream
-                before its step. Errors of a generator come through as they are.
+            DataError, ShapeError, DTypeError, ArgumentError: before the step of the data; a stream's own come through.
 
         Data that end before `steps_per_epoch` batches give a warning; training goes on as far as they reach. Ctrl-C
         ends training after the running step; the record so far stays in `model.history`.
         """
         setup = self._compiled("fit")
+        epochs = check_epochs(epochs, nb_epoch, initial_epoch)
+        due, progress = validation_epochs(validation_freq), progress_lines(verbose)
         batch_size = check_batch_size(batch_size)
-        epochs = check_epochs(epochs if nb_epoch is None else nb_epoch, initial_epoch)
-        if nb_epoch is not None:
-            warn_user("fit(nb_epoch=...) is the old name of epochs=")
-        wanted = check_steps("steps_per_epoch", steps_per_epoch)
-        validation_steps = check_steps("validation_steps", validation_steps)
-        validation_batch_size = check_batch_size(validation_batch_size or batch_size)
-        due = validation_epochs(validation_freq)
-        progress = progress_lines(verbose)
-        random = np.random.default_rng(next_seed()) if shuffle else None
-        steps: Steps
-        held_back = None
-        if is_stream(x):
-            _refuse_beside_stream("fit", y=y, sample_weight=sample_weight, validation_split=validation_split or None)
-            batches = TrainingBatches(self, "train", "fit", class_weight)
-            steps = StreamSteps("fit", BatchSource(x, wanted, random), batches, wanted, self._execution())
-        else:
-            data = self._prepared("fit", x, y, sample_weight, class_weight)
-            if validation_data is None and validation_split:
-                at = split_at(data.rows, validation_split)
-                data, held_back = data.part(0, at), data.part(at, data.rows)
-            loop = batch_loop(self._program("train", data), data.arrays, batch_size, self._execution())
-            steps = ArraySteps("fit", loop, data.rows, wanted, random)
-        validation = None
-        if held_back is not None:
-            validation = Validation(self._array_steps(held_back, validation_batch_size, validation_steps), due)
-        elif validation_data is not None:
-            validation = Validation(
-                self._validation_steps(validation_data, validation_batch_size, validation_steps), due
-            )
+        share = validation_split if validation_data is None else 0.0
+        steps, held_back = self._training_steps(x, y, batch_size, share, shuffle, class_weight, sample_weight,
+                                                check_steps("steps_per_epoch", steps_per_epoch))  # fmt: skip
+        evaluation = self._validation_steps(held_back or validation_data, validation_batch_size or batch_size,
+                                            check_steps("validation_steps", validation_steps))  # fmt: skip
+        validation = None if evaluation is None else Validation(evaluation, due)
         self._history = history = History()
         self._stop = False
-        params = {"verbose": verbose, "epochs": epochs, "steps": steps.steps}
-        hooks = CallbackList([*_listed(callbacks), *progress, history], self, params)
+        hooks = CallbackList([*_listed(callbacks), *progress, history], self,
+                             {"verbose": verbose, "epochs": epochs, "steps": steps.steps})  # fmt: skip
         EpochLoop(self, setup, steps, validation, hooks, progress).run(range(initial_epoch, epochs))
         return history
 
@@ -234,6 +212,23 @@ class Trainer(Inspection):
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
+    def _training_steps(
+        self, x: Any, y: Any, batch_size: int, validation_split: float, shuffle: bool, class_weight: Any,
+        sample_weight: Any, wanted: int | None,
+    ) -> tuple[Steps, Data | None]:  # fmt: skip
+        """Steps of `fit`, and the rows that are kept for validation, if any."""
+        if is_stream(x):
+            _refuse_beside_stream("fit", y=y, sample_weight=sample_weight, validation_split=validation_split or None)
+            batches = TrainingBatches(self, "train", "fit", class_weight)
+            source = BatchSource(x, wanted, _random(shuffle))
+            return StreamSteps("fit", source, batches, wanted, self._execution()), None
+        data, held_back = self._prepared("fit", x, y, sample_weight, class_weight), None
+        if validation_split:
+            at = split_at(data.rows, validation_split)
+            data, held_back = data.part(0, at), data.part(at, data.rows)
+        loop = batch_loop(self._program("train", data), data.arrays, batch_size, self._execution())
+        return ArraySteps("fit", loop, data.rows, wanted, _random(shuffle)), held_back
+
     def _array_steps(self, data: Data, batch_size: int, steps: int | None = None) -> ArraySteps:
         """Steps of an evaluation, of the first `steps` batches."""
         if steps is not None:
@@ -250,7 +245,13 @@ class Trainer(Inspection):
         return StreamSteps(call, BatchSource(x, steps), TrainingBatches(self, "evaluate", call), steps,
                            self._execution())  # fmt: skip
 
-    def _validation_steps(self, data: Any, batch_size: int, steps: int | None) -> Steps:
+    def _validation_steps(self, data: Any, batch_size: int, steps: int | None) -> Steps | None:
+        """Steps over rows that were kept, or over what the user gave; None if there is nothing."""
+        batch_size = check_batch_size(batch_size)
+        if data is None:
+            return None
+        if isinstance(data, Data):
+            return self._array_steps(data, batch_size, steps)
         if is_stream(data):
             return self._evaluation_steps("validation_data", data, None, None, batch_size, steps)
         if not isinstance(data, (list, tuple)) or len(data) not in (2, 3):
@@ -265,6 +266,10 @@ def _reported(setup: TrainingSetup, logs: dict[str, Any], return_dict: bool) -> 
         return logs
     values = [logs[name] for name, _ in setup.trackers()]
     return Score(values[0]) if len(values) == 1 else values
+
+
+def _random(shuffle: bool) -> np.random.Generator | None:
+    return np.random.default_rng(next_seed()) if shuffle else None
 
 
 def _refuse_beside_stream(call: str, **arguments: Any) -> None:
