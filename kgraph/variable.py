@@ -130,7 +130,11 @@ class Variable(Operators):
         if is_tracing():
             trace: Any = current_emitter()
             trace.assign(self, cast(lift(value, self.ir_dtype), self.ir_dtype))
-            return
+        else:
+            self.set_value(value)
+
+    def set_value(self, value: Any) -> None:
+        """Copy an array of the variable's shape into it now, also while a program is traced."""
         new = np.asarray(value)
         if new.shape != self._array.shape:
             raise ShapeError(f"variable '{self.path}'", expected=str(self._array.shape), received=str(new.shape))

@@ -140,9 +140,26 @@ class _Grouping:
         if group.anchor is not None and other.anchor is None and not self._same_space(group, producer):
             return False
         anchored, plain = (other, group) if other.anchor is not None else (group, other)
-        if anchored.anchor is not None and self._feeds(plain, anchored):
+        if anchored.anchor is not None and (self._feeds(plain, anchored) or self._reads_elsewhere(plain, anchored)):
             return False
         return not self._path_between(other, group)
+
+    def _reads_elsewhere(self, plain: _Group, anchored: _Group) -> bool:
+        """Whether nodes of `plain` read values of a group with an anchor at other indices than their own: where the
+        anchor writes one element, the others are not there yet."""
+        pending = [v for node in plain.members if isinstance(node.op.lower, Pointwise) for v in node.inputs]
+        seen = set[Value]()
+        while pending:
+            value = pending.pop()
+            node = self.producer.get(value)
+            if node is None or value in seen:
+                continue
+            if node in anchored.members:
+                return True
+            seen.add(value)
+            if node in self.free or node in plain.members:
+                pending += node.inputs
+        return False
 
     def _feeds(self, plain: _Group, anchored: _Group) -> bool:
         """Whether an anchor reads nodes of another group: they must be finished before it starts."""

@@ -267,7 +267,7 @@ class Layer(WeightOptions, Configured):
             if variable.shape != array.shape:
                 raise ShapeError(path, expected=str(variable.shape), received=str(array.shape))
         for variable, array in zip(variables, arrays):
-            variable.assign(array)
+            variable.set_value(array)
 
     def count_params(self) -> int:
         """Number of elements of all weights."""

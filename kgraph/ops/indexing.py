@@ -79,7 +79,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
 def get_item(x: Any, key: Any) -> Any:
     """``x[key]``: ints, slices, None, ``...``, and at most one array or tensor of places.
 
-    >>> get_item([[1, 2, 3], [4, 5, 6]], (slice(None), -1))
+    >>> get_item([[1, 2, 3], [4, 5, 6]], np.s_[:, -1])
     array([3, 6], dtype=int32)
     """
     entries = list(key) if isinstance(key, tuple) else [key]
