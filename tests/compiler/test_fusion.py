@@ -10,6 +10,7 @@ from kgraph.compiler.passes.fuse import fuse
 from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
 
+
 def test_elements_at_other_places_are_read_from_memory():
     """A reversed result of an anchor does not exist yet where the anchor writes: not even behind another consumer."""
     graph = graph_of("%x: f32[batch, 6]", """
