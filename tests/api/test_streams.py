@@ -159,7 +159,7 @@ def test_a_dataset_is_shuffled_by_batches_and_told_of_epochs():
     assert Sequence is PyDataset
 
 
-def test_workers_make_batches_elsewhere_and_leave_no_threads():
+def test_workers_make_batches_in_threads_of_their_own():
     data = Rows(workers=2)
     network().evaluate(data, verbose=0)
     assert threading.main_thread().name not in data.threads
