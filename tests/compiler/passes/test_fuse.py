@@ -1,0 +1,39 @@
+"""What may be computed where an anchor writes its result."""
+
+import numpy as np
+import pytest
+
+from kgraph.compiler.native import compile_native
+from kgraph.compiler.passes.fuse import fuse
+from kgraph.ir.parser import parse
+from kgraph.primitives import REGISTRY
+from kgraph.runtime.executable import Executable
+from kgraph.runtime.interpreter import interpret
+
+# Each reads the result of the softmax at the own index and at another one, in the order in which groups are joined.
+CASES = {
+    "the moved one first": "%r = reverse(%v) {axes=[1]} : f32[5, 7] %w = sub(%r, %v) : f32[5, 7]",
+    "the moved one last": "%r = reverse(%v) {axes=[1]} : f32[5, 7] %w = sub(%v, %r) : f32[5, 7]",
+    "behind other nodes": """%t = tanh(%v) : f32[5, 7] %r = reverse(%t) {axes=[1]} : f32[5, 7]
+        %s = tanh(%r) : f32[5, 7] %u = add(%t, %x) : f32[5, 7] %w = add(%u, %s) : f32[5, 7]""",
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_reads_a_result_at_another_index_is_a_kernel_of_its_own(rng, case):
+    softmax = "%v = softmax(%x) : f32[5, 7]"
+    graph = parse(f"graph @f(%x: f32[5, 7]) {{ {softmax} {CASES[case]} return %v, %w }}", REGISTRY)
+    for node in fuse(graph).nodes:
+        ops = {inner.op.name for inner in node.attrs["body"].nodes} if node.op.name == "fusion" else {node.op.name}
+        assert not {"softmax", "reverse"} <= ops
+    x = rng.standard_normal((5, 7)).astype(np.float32)
+    got = Executable(compile_native(graph, 0, check=True).artifact, []).run([x])
+    for mine, wanted in zip(got, interpret(graph, [x]), strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_what_reads_a_result_at_its_own_index_stays_with_it():
+    graph = parse("graph @f(%x: f32[5, 7]) { %v = softmax(%x) : f32[5, 7] %r = reverse(%x) {axes=[1]} : f32[5, 7]"
+                  " %w = add(%v, %r) : f32[5, 7] return %w }", REGISTRY)  # fmt: skip
+    (node,) = fuse(graph).nodes
+    assert node.op.name == "fusion"
