@@ -33,6 +33,8 @@ def accuracy(y_true: Any, y_pred: Any) -> Any:
 class Accuracy(MeanMetricWrapper):
     """How often `y_true` equals `y_pred`."""
 
+    _direction = "up"
+
     def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
         super().__init__(accuracy, name, dtype)
 
@@ -53,6 +55,8 @@ class BinaryAccuracy(MeanMetricWrapper):
     0.75
     """
 
+    _direction = "up"
+
     def __init__(self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5) -> None:
         super().__init__(binary_accuracy, name, dtype, threshold=threshold)
 
@@ -65,6 +69,8 @@ def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
 
 class CategoricalAccuracy(MeanMetricWrapper):
     """How often the likeliest class is that of the one-hot label."""
+
+    _direction = "up"
 
     def __init__(self, name: str | None = "categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(categorical_accuracy, name, dtype)
@@ -82,6 +88,8 @@ def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
 
 class SparseCategoricalAccuracy(MeanMetricWrapper):
     """How often the likeliest class is the label."""
+
+    _direction = "up"
 
     def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(sparse_categorical_accuracy, name, dtype)
@@ -103,6 +111,8 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
 
 class TopKCategoricalAccuracy(MeanMetricWrapper):
     """How often the class of the one-hot label is among the `k` likeliest."""
+
+    _direction = "up"
 
     def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
@@ -127,6 +137,8 @@ def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from
 
 class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
     """How often the label is among the `k` likeliest classes; arguments as in `sparse_top_k_categorical_accuracy`."""
+
+    _direction = "up"
 
     def __init__(
         self, k: int = 5, name: str | None = "sparse_top_k_categorical_accuracy", dtype: Any = None,

@@ -61,6 +61,8 @@ class Metric:
     2.0
     """
 
+    _direction: str | None = None  # "up" or "down": which way is better, for callbacks; None if it is not known
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "update_state" in cls.__dict__:

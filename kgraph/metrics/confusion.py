@@ -193,6 +193,8 @@ class _Share(ConfusionMetric):
         name, dtype: as in `Metric`.
     """
 
+    _direction = "up"
+
     other: str
 
     def __init__(

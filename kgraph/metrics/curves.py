@@ -36,6 +36,8 @@ class _BestUnderCondition(ConfusionMetric):
         name, dtype: as in `Metric`.
     """
 
+    _direction = "up"
+
     condition: str
     wanted: str
     argument: str
@@ -129,6 +131,8 @@ class AUC(Metric):
     >>> float(m.result())
     0.75
     """
+
+    _direction = "up"
 
     def __init__(
         self, num_thresholds: int = 200, curve: str = "ROC", summation_method: str = "interpolation",

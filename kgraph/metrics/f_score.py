@@ -32,6 +32,8 @@ class FBetaScore(Metric):
         name, dtype: as in `Metric`.
     """
 
+    _direction = "up"
+
     def __init__(
         self, average: str | None = None, beta: float = 1.0, threshold: float | None = None,
         name: str | None = "fbeta_score", dtype: Any = None,

@@ -11,12 +11,16 @@ from kgraph.metrics.reductions import MeanMetricWrapper
 class MeanSquaredError(MeanMetricWrapper):
     """Mean of (y_true - y_pred)^2."""
 
+    _direction = "down"
+
     def __init__(self, name: str | None = "mean_squared_error", dtype: Any = None) -> None:
         super().__init__(losses.mean_squared_error, name, dtype)
 
 
 class MeanAbsoluteError(MeanMetricWrapper):
     """Mean of |y_true - y_pred|."""
+
+    _direction = "down"
 
     def __init__(self, name: str | None = "mean_absolute_error", dtype: Any = None) -> None:
         super().__init__(losses.mean_absolute_error, name, dtype)
@@ -25,12 +29,16 @@ class MeanAbsoluteError(MeanMetricWrapper):
 class MeanAbsolutePercentageError(MeanMetricWrapper):
     """Mean of 100 |y_true - y_pred| / |y_true|."""
 
+    _direction = "down"
+
     def __init__(self, name: str | None = "mean_absolute_percentage_error", dtype: Any = None) -> None:
         super().__init__(losses.mean_absolute_percentage_error, name, dtype)
 
 
 class MeanSquaredLogarithmicError(MeanMetricWrapper):
     """Mean of (log(y_true + 1) - log(y_pred + 1))^2."""
+
+    _direction = "down"
 
     def __init__(self, name: str | None = "mean_squared_logarithmic_error", dtype: Any = None) -> None:
         super().__init__(losses.mean_squared_logarithmic_error, name, dtype)
@@ -39,12 +47,16 @@ class MeanSquaredLogarithmicError(MeanMetricWrapper):
 class LogCoshError(MeanMetricWrapper):
     """Mean of log(cosh(y_pred - y_true))."""
 
+    _direction = "down"
+
     def __init__(self, name: str | None = "logcosh", dtype: Any = None) -> None:
         super().__init__(losses.log_cosh, name, dtype)
 
 
 class Hinge(MeanMetricWrapper):
     """Mean of max(1 - y_true y_pred, 0)."""
+
+    _direction = "down"
 
     def __init__(self, name: str | None = "hinge", dtype: Any = None) -> None:
         super().__init__(losses.hinge, name, dtype)
@@ -53,12 +65,16 @@ class Hinge(MeanMetricWrapper):
 class SquaredHinge(MeanMetricWrapper):
     """Mean of max(1 - y_true y_pred, 0)^2."""
 
+    _direction = "down"
+
     def __init__(self, name: str | None = "squared_hinge", dtype: Any = None) -> None:
         super().__init__(losses.squared_hinge, name, dtype)
 
 
 class CategoricalHinge(MeanMetricWrapper):
     """Mean of max(1 + largest score of a wrong class - score of the right one, 0)."""
+
+    _direction = "down"
 
     def __init__(self, name: str | None = "categorical_hinge", dtype: Any = None) -> None:
         super().__init__(losses.categorical_hinge, name, dtype)
@@ -67,6 +83,8 @@ class CategoricalHinge(MeanMetricWrapper):
 class KLDivergence(MeanMetricWrapper):
     """Mean Kullback-Leibler divergence of `y_pred` from `y_true`."""
 
+    _direction = "down"
+
     def __init__(self, name: str | None = "kl_divergence", dtype: Any = None) -> None:
         super().__init__(losses.kl_divergence, name, dtype)
 
@@ -74,12 +92,16 @@ class KLDivergence(MeanMetricWrapper):
 class Poisson(MeanMetricWrapper):
     """Mean of y_pred - y_true log(y_pred)."""
 
+    _direction = "down"
+
     def __init__(self, name: str | None = "poisson", dtype: Any = None) -> None:
         super().__init__(losses.poisson, name, dtype)
 
 
 class BinaryCrossentropy(MeanMetricWrapper):
     """Mean cross-entropy of labels 0 and 1."""
+
+    _direction = "down"
 
     def __init__(
         self, name: str | None = "binary_crossentropy", dtype: Any = None, from_logits: bool = False,
@@ -93,6 +115,8 @@ class BinaryCrossentropy(MeanMetricWrapper):
 class CategoricalCrossentropy(MeanMetricWrapper):
     """Mean cross-entropy of one-hot labels."""
 
+    _direction = "down"
+
     def __init__(
         self, name: str | None = "categorical_crossentropy", dtype: Any = None, from_logits: bool = False,
         label_smoothing: float = 0.0, axis: int = -1,
@@ -105,6 +129,8 @@ class CategoricalCrossentropy(MeanMetricWrapper):
 
 class SparseCategoricalCrossentropy(MeanMetricWrapper):
     """Mean cross-entropy of integer labels."""
+
+    _direction = "down"
 
     def __init__(
         self, name: str | None = "sparse_categorical_crossentropy", dtype: Any = None, from_logits: bool = False,

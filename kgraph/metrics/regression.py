@@ -26,6 +26,8 @@ from kgraph.variable import Variable
 class RootMeanSquaredError(MeanMetricWrapper):
     """Square root of the mean of (y_true - y_pred)^2."""
 
+    _direction = "down"
+
     def __init__(self, name: str | None = "root_mean_squared_error", dtype: Any = None) -> None:
         super().__init__(mean_squared_error, name, dtype)
 
@@ -43,6 +45,8 @@ def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
 
 class CosineSimilarity(MeanMetricWrapper):
     """Mean cosine of the angle between `y_true` and `y_pred`."""
+
+    _direction = "up"
 
     def __init__(self, name: str | None = "cosine_similarity", dtype: Any = None, axis: int = -1) -> None:
         super().__init__(cosine_similarity, name, dtype, axis=axis)
@@ -68,6 +72,8 @@ def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
 
 class PearsonCorrelation(MeanMetricWrapper):
     """Mean correlation of `y_true` and `y_pred`."""
+
+    _direction = "up"
 
     def __init__(self, name: str | None = "pearson_correlation", dtype: Any = None, axis: int = -1) -> None:
         super().__init__(pearson_correlation, name, dtype, axis=axis)
@@ -100,6 +106,8 @@ class R2Score(Metric):
         num_regressors: number of inputs, for the adjusted score; 0 for the plain one.
         name, dtype: as in `Metric`.
     """
+
+    _direction = "up"
 
     def __init__(
         self, class_aggregation: str | None = "uniform_average", num_regressors: int = 0, name: str | None = "r2_score",

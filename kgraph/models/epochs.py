@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from kgraph.callbacks import CallbackList, ProgbarLogger
+from kgraph.callbacks.logs import LogValues
 from kgraph.data import warn_user
 from kgraph.errors import ArgumentError
 from kgraph.models.steps import Steps
 from kgraph.models.training_programs import TrainingSetup
-from kgraph.progress import InterruptFlag, interrupts_between_steps, on_terminal
+from kgraph.progress import InterruptFlag, interrupts_between_steps
 
 
 def check_epochs(epochs: Any, nb_epoch: Any, initial_epoch: int) -> int:
@@ -49,7 +50,7 @@ def progress_lines(verbose: Any) -> list[ProgbarLogger]:
     """The callback that shows progress, if it is wanted."""
     if verbose not in ("auto", 0, 1, 2):
         raise ArgumentError("verbose", expected="'auto', 0, 1 or 2", received=repr(verbose))
-    return [ProgbarLogger(moving=verbose != 2 and on_terminal())] if verbose else []
+    return [ProgbarLogger()] if verbose else []
 
 
 class Validation:
@@ -64,16 +65,26 @@ class Validation:
         self.steps, self.due = steps, due
 
 
-def run_evaluation(setup: TrainingSetup, steps: Steps, interrupt: InterruptFlag | None = None) -> dict[str, Any]:
+def run_evaluation(
+    setup: TrainingSetup, steps: Steps, hooks: CallbackList, interrupt: InterruptFlag | None = None
+) -> dict[str, Any]:
     """Loss and metrics over one round of `steps`."""
+    hooks.on_test_begin()
     setup.reset()
     steps.begin()
     while steps.unfinished:
-        steps.advance()
+        first = steps.done
+        if hooks.watches_test:
+            hooks.on_test_batch_begin(first)
+        steps.advance(1 if hooks.watches_test else None)
+        if hooks.watches_test:
+            hooks.on_test_batch_end(first, setup.logs())
         if interrupt is not None:
             interrupt.check()
     steps.finish()
-    return setup.logs()
+    logs = setup.logs()
+    hooks.on_test_end(logs)
+    return logs
 
 
 class EpochLoop:
@@ -98,7 +109,11 @@ class EpochLoop:
 
     def run(self, epochs: range) -> None:
         """Train for these epochs, or until a callback, Ctrl-C or the end of the data stops it."""
+        names = [name for name, _ in self._setup.trackers()]
+        evaluated = [f"val_{name}" for name in names if self._validation is not None]
+        self._hooks.check_names([*names, *evaluated], names)
         self._hooks.on_train_begin()
+        logs = LogValues()
         with interrupts_between_steps() as interrupt:
             for number, epoch in enumerate(epochs):
                 self._steps.begin()
@@ -107,7 +122,7 @@ class EpochLoop:
                     break
                 self._hooks.on_epoch_begin(epoch)
                 try:
-                    logs = self._epoch(epoch, interrupt)
+                    logs = LogValues(self._epoch(epoch, interrupt))
                 except KeyboardInterrupt:
                     for line in self._progress:
                         line.interrupted()
@@ -116,35 +131,37 @@ class EpochLoop:
                 if self._model.stop_training:
                     break
         self._setup.optimizer.finalize_variable_values(self._model.trainable_variables)
-        self._hooks.on_train_end()
+        self._hooks.on_train_end(logs)
 
     def _epoch(self, epoch: int, interrupt: InterruptFlag) -> dict[str, Any]:
         """Train and validate once; the values of both."""
         self._train(epoch, interrupt)
         logs = self._setup.logs()
         if self._validation is not None and self._validation.due(epoch):
-            values = run_evaluation(self._setup, self._validation.steps, interrupt)
+            values = run_evaluation(self._setup, self._validation.steps, self._hooks, interrupt)
             logs |= {f"val_{name}": value for name, value in values.items()}
             logs = dict(sorted(logs.items()))
         return logs
 
     def _train(self, epoch: int, interrupt: InterruptFlag) -> None:
-        """One round of steps; native code runs many at a time unless a callback looks at each."""
+        """One round of steps, or until a callback stops; many run at a time unless a callback looks at each."""
         setup, steps, hooks = self._setup, self._steps, self._hooks
         setup.reset()
         line = self._progress[0] if self._progress else None
         while steps.unfinished:
             first = steps.done
-            if hooks.wants_batches:
+            if hooks.watches_train:
                 hooks.on_train_batch_begin(first)
-            losses = steps.advance(1 if hooks.wants_batches else None)
+            losses = steps.advance(1 if hooks.watches_train else None)
             self._check_losses(losses, epoch, first)
-            if hooks.wants_batches:
+            if hooks.watches_train:
                 hooks.on_train_batch_end(first, setup.logs())
             if line is not None and line.due():
                 line.show(steps.done - 1, setup.logs())
             if interrupt.pressed:
                 interrupt.check()
+            if self._model.stop_training:
+                return
         steps.finish()
 
     def _check_losses(self, losses: np.ndarray, epoch: int, first: int) -> None:

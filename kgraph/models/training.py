@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kgraph.callbacks import CallbackList, History
+from kgraph.callbacks import CallbackList, History, ProgbarLogger
 from kgraph.data import BatchSource, check_batch_size, is_prepared, is_stream, split_at
 from kgraph.errors import ArgumentError, StateError
 from kgraph.models.batch_preparation import PredictionBatches, TrainingBatches
@@ -89,7 +89,8 @@ class Trainer(Inspection):
         """
         setup = self._compiled("fit")
         epochs = check_epochs(epochs, nb_epoch, initial_epoch)
-        due, progress = validation_epochs(validation_freq), progress_lines(verbose)
+        due, given = validation_epochs(validation_freq), _listed(callbacks)
+        progress = [c for c in given if isinstance(c, ProgbarLogger)] or progress_lines(verbose)
         batch_size = check_batch_size(batch_size)
         share = validation_split if validation_data is None else 0.0
         steps, held_back = self._training_steps(x, y, batch_size, share, shuffle, class_weight, sample_weight,
@@ -97,12 +98,13 @@ class Trainer(Inspection):
         evaluation = self._validation_steps(held_back or validation_data, validation_batch_size or batch_size,
                                             check_steps("validation_steps", validation_steps))  # fmt: skip
         validation = None if evaluation is None else Validation(evaluation, due)
-        self._history = history = History()
+        histories = [c for c in given if isinstance(c, History)] or [History()]
+        self._history = histories[0]
         self._stop = False
-        hooks = CallbackList([*_listed(callbacks), *progress, history], self,
-                             {"verbose": verbose, "epochs": epochs, "steps": steps.steps})  # fmt: skip
+        added = [callback for callback in (*progress, *histories) if callback not in given]
+        hooks = CallbackList([*given, *added], self, {"verbose": verbose, "epochs": epochs, "steps": steps.steps})
         EpochLoop(self, setup, steps, validation, hooks, progress).run(range(initial_epoch, epochs))
-        return history
+        return histories[0]
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: int | str = "auto",
@@ -121,13 +123,11 @@ class Trainer(Inspection):
         made = self._evaluation_steps("evaluate", x, y, sample_weight, check_batch_size(batch_size),
                                       check_steps("steps", steps))  # fmt: skip
         hooks = CallbackList(callbacks, self, {"steps": made.steps, "verbose": verbose})
-        hooks.on_test_begin()
         line = ProgressLine(moving=False)
         line.start("", made.steps or 0)
-        logs = run_evaluation(setup, made)
+        logs = run_evaluation(setup, made, hooks)
         if verbose:
             write_line(line.text(logs))
-        hooks.on_test_end(logs)
         return _reported(setup, logs, return_dict)
 
     def predict(
@@ -158,7 +158,14 @@ class Trainer(Inspection):
         hooks.on_predict_begin()
         line.start("predict", loop.steps, patience=0.5)
         while loop.unfinished:
-            loop.advance()
+            first = loop.done
+            if hooks.watches_predict:
+                hooks.on_predict_batch_begin(first)
+            loop.advance(1 if hooks.watches_predict else None)
+            if hooks.watches_predict:
+                rows = slice(first * batch_size, (first + 1) * batch_size)
+                outputs = self._model.pack_outputs([result[rows] for result in loop.results])
+                hooks.on_predict_batch_end(first, {"outputs": outputs})
             if line.due():
                 line.show(loop.done, {})
         line.abandon()
@@ -172,8 +179,10 @@ class Trainer(Inspection):
         parts: list[list[np.ndarray]] = []
         steps.begin()
         while steps.unfinished:
+            hooks.on_predict_batch_begin(steps.done)
             steps.advance()
             parts.append(steps.results)
+            hooks.on_predict_batch_end(steps.done - 1, {"outputs": self._model.pack_outputs(steps.results)})
             if line.due():
                 line.show(steps.done, {})
         steps.finish()
@@ -198,7 +207,8 @@ class Trainer(Inspection):
         """Loss and metrics of these samples."""
         setup = self._compiled("test_on_batch")
         data = self._prepared("test_on_batch", x, y, sample_weight)
-        return _reported(setup, run_evaluation(setup, self._array_steps(data, max(data.rows, 1))), return_dict)
+        steps = self._array_steps(data, max(data.rows, 1))
+        return _reported(setup, run_evaluation(setup, steps, CallbackList(None, self, {})), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for these samples, computed at once."""

@@ -356,8 +356,8 @@ def test_verbosity(capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_line_moves_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("kgraph.callbacks.ProgressLine.due", lambda self: True)
-    monkeypatch.setattr("kgraph.models.epochs.on_terminal", lambda: True)
+    monkeypatch.setattr("kgraph.progress.ProgressLine.due", lambda self: True)
+    monkeypatch.setattr("kgraph.callbacks.progress_bar.on_terminal", lambda: True)
     x, y = points(10)
     classifier().fit(x, y, batch_size=5)
     out = capsys.readouterr().out

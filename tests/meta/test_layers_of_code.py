@@ -25,7 +25,7 @@ API_RANK = 5
 # The only places that may import these packages at all; a name stands for the module and everything below it.
 HOMES = {
     "llvmlite": ("kgraph.compiler.codegen", "kgraph.runtime.loader"),
-    "h5py": ("kgraph.saving",),
+    "h5py": ("kgraph.saving", "kgraph.weights_h5"),
     "networkx": ("kgraph.compiler.analysis",),
 }
 
@@ -36,6 +36,7 @@ LAZY: frozenset[tuple[str, str]] = frozenset(
         ("kgraph.compiler.codegen.binding", "llvmlite"),
         ("kgraph.runtime.loader", "llvmlite"),
         ("kgraph.engine", "kgraph.compiler"),
+        ("kgraph.weights_h5", "h5py"),
     }
 )
 
