@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kgraph.callbacks import CallbackList, ProgbarLogger
+from kgraph.callbacks import CallbackList, History, ProgbarLogger
 from kgraph.callbacks.logs import LogValues
 from kgraph.data import warn_user
 from kgraph.errors import ArgumentError
@@ -46,11 +46,20 @@ def validation_epochs(frequency: Any) -> Callable[[int], bool]:
     raise ArgumentError("validation_freq", expected="an int >= 1 or a list of epochs", received=repr(frequency))
 
 
-def progress_lines(verbose: Any) -> list[ProgbarLogger]:
-    """The callback that shows progress, if it is wanted."""
+def fit_callbacks(callbacks: Any, verbose: Any) -> tuple[list[Any], list[ProgbarLogger], History]:
+    """The user's callbacks, those that draw unless `fit` is silent, and one that keeps the record.
+
+    Returns:
+        All, those that draw, and the record. Callbacks of the user's that do this take the place of new ones.
+    """
     if verbose not in ("auto", 0, 1, 2):
         raise ArgumentError("verbose", expected="'auto', 0, 1 or 2", received=repr(verbose))
-    return [ProgbarLogger()] if verbose else []
+    given = [] if callbacks is None else list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    progress = [callback for callback in given if isinstance(callback, ProgbarLogger)]
+    histories = [callback for callback in given if isinstance(callback, History)]
+    added: list[Any] = [] if progress or not verbose else [ProgbarLogger()]
+    record = histories[0] if histories else History()
+    return [*given, *added, *([] if histories else [record])], [*progress, *added], record
 
 
 class Validation:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kgraph.callbacks import CallbackList, History, ProgbarLogger
+from kgraph.callbacks import CallbackList, History
 from kgraph.data import BatchSource, check_batch_size, is_prepared, is_stream, split_at
 from kgraph.errors import ArgumentError, StateError
 from kgraph.models.batch_preparation import PredictionBatches, TrainingBatches
@@ -15,7 +15,7 @@ from kgraph.models.epochs import (
     Validation,
     check_epochs,
     check_steps,
-    progress_lines,
+    fit_callbacks,
     run_evaluation,
     validation_epochs,
 )
@@ -89,8 +89,7 @@ class Trainer(Inspection):
         """
         setup = self._compiled("fit")
         epochs = check_epochs(epochs, nb_epoch, initial_epoch)
-        due, given = validation_epochs(validation_freq), _listed(callbacks)
-        progress = [c for c in given if isinstance(c, ProgbarLogger)] or progress_lines(verbose)
+        due, (wanted, progress, self._history) = validation_epochs(validation_freq), fit_callbacks(callbacks, verbose)
         batch_size = check_batch_size(batch_size)
         share = validation_split if validation_data is None else 0.0
         steps, held_back = self._training_steps(x, y, batch_size, share, shuffle, class_weight, sample_weight,
@@ -98,13 +97,10 @@ class Trainer(Inspection):
         evaluation = self._validation_steps(held_back or validation_data, validation_batch_size or batch_size,
                                             check_steps("validation_steps", validation_steps))  # fmt: skip
         validation = None if evaluation is None else Validation(evaluation, due)
-        histories = [c for c in given if isinstance(c, History)] or [History()]
-        self._history = histories[0]
         self._stop = False
-        added = [callback for callback in (*progress, *histories) if callback not in given]
-        hooks = CallbackList([*given, *added], self, {"verbose": verbose, "epochs": epochs, "steps": steps.steps})
+        hooks = CallbackList(wanted, self, {"verbose": verbose, "epochs": epochs, "steps": steps.steps})
         EpochLoop(self, setup, steps, validation, hooks, progress).run(range(initial_epoch, epochs))
-        return histories[0]
+        return self._history
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: int | str = "auto",
@@ -288,9 +284,3 @@ def _refuse_beside_stream(call: str, **arguments: Any) -> None:
         if value is not None:
             fix = "Use validation_data" if name == "validation_split" else f"Let the batches have {name}"
             raise ArgumentError(f"{call}({name}): not beside a stream of batches", fix=fix)
-
-
-def _listed(callbacks: Any) -> list[Any]:
-    if callbacks is None:
-        return []
-    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
