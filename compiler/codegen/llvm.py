@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kgraph.compiler.analysis.kernels import expressions, statements
-from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index
+from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index, stride
 from kgraph.compiler.analysis.partition import UNDIVIDED, Division, divide
 from kgraph.compiler.analysis.windows import Plain, as_plain
 from kgraph.compiler.codegen.blocking import fits_ahead, pack_ahead
@@ -299,6 +299,8 @@ class KernelWriter:
             inside = inside.inside({stmt.col: col}, vector)
             inside.locals[stmt.acc] = Value(sums[0], lanes)
             writer.body(inside, body)
+            if plain is None and isinstance(stmt.a, Matrix) and lanes > 1:
+                writer.fetch_ahead(inside, stmt, tiling(self.target, stmt.dtype.llvm).rows)
 
         spec = _spec(stmt, plain, stmt in self.ahead)
         if spec is None:
@@ -315,6 +317,17 @@ class KernelWriter:
         listed = ", ".join(f"{ty} {text}" for ty, text in args + captured)
         self.f.line(f"call void @{name}({listed})")
         scope.forget(names)
+
+    def fetch_ahead(self, scope: Scope, stmt: Contract, rows: int) -> None:
+        """Ask for what the epilogue reads `rows` further down: it arrives while the next tile is computed."""
+        loads = {(e.buffer, flat_index(e.buffer, e.index)) for e in expressions(stmt.body) if isinstance(e, Load)}
+        for buffer, flat in sorted(loads, key=lambda load: (load[0].name, str(load[1]))):
+            down = stride(flat, stmt.row)
+            if isinstance(down, int) and down and stride(flat, stmt.col) == 1:
+                at = self.expressions.indices.address(scope, buffer, flat)
+                self.f.module.declare("llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+                ahead = self.f.assign(f"getelementptr {buffer.dtype.llvm}, ptr {at}, i64 {rows * down}", "p")
+                self.f.line(f"call void @llvm.prefetch.p0(ptr {ahead}, i32 0, i32 3, i32 1)")
 
     def _pack_ahead(self, before: Scope, loop: For) -> None:
         """Pack, before a loop, the second operands of its products that are the same in all rounds."""
