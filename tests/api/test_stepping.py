@@ -85,7 +85,8 @@ def test_single_bytes_and_many_axes_are_gathered():
     loop = batch_loop(model._predict_program(), [x], 4)
     order = np.arange(11)[::-1].copy()
     loop.restart(order)
-    loop.advance(3)
+    while loop.unfinished:
+        loop.advance(3)
     np.testing.assert_array_equal(loop.results[0], x[order].reshape(11, 30))
 
 
