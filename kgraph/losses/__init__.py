@@ -7,6 +7,7 @@ from typing import Any
 
 from kgraph.errors import ArgumentError, DTypeError
 from kgraph.lookup import did_you_mean
+from kgraph.losses.alignment import CTC, ctc
 from kgraph.losses.base import Loss, LossFunctionWrapper
 from kgraph.losses.circle import Circle, circle
 from kgraph.losses.crossentropy import (
@@ -57,8 +58,8 @@ __all__ = [
     "cosine_similarity", "dice", "hinge", "huber", "kl_divergence", "log_cosh", "mean_absolute_error",
     "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_logarithmic_error", "poisson",
     "sparse_categorical_crossentropy", "squared_hinge", "tversky", "mse", "MSE", "mae", "MAE", "mape", "MAPE",
-    "msle", "MSLE", "bce", "BCE", "kld", "KLD", "kullback_leibler_divergence", "logcosh", "as_loss", "deserialize",
-    "get", "serialize",
+    "msle", "MSLE", "bce", "BCE", "kld", "KLD", "kullback_leibler_divergence", "logcosh", "CTC", "ctc", "as_loss",
+    "deserialize", "get", "serialize",
 ]  # fmt: skip
 
 CLASSES: tuple[type[LossFunctionWrapper], ...] = (
@@ -83,6 +84,7 @@ CLASSES: tuple[type[LossFunctionWrapper], ...] = (
     Dice,
     Tversky,
     Circle,
+    CTC,
 )
 
 # Short and older names of functions.
@@ -108,6 +110,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
             categorical_crossentropy, sparse_categorical_crossentropy, binary_crossentropy, binary_focal_crossentropy,
             categorical_focal_crossentropy, categorical_generalized_cross_entropy, kl_divergence, poisson, huber,
             log_cosh, cosine_similarity, hinge, squared_hinge, categorical_hinge, dice, tversky, circle,
+            ctc,
         )
     },
     **ALIASES,

@@ -141,6 +141,7 @@ from kgraph.ops.creation import (
     zeros,
     zeros_like,
 )
+from kgraph.ops.ctc import ctc_decode, ctc_loss
 from kgraph.ops.decompositions import (
     cholesky,
     det,
@@ -352,7 +353,8 @@ __all__ = [
     "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "blackman",
     "broadcast_to", "cast", "categorical_crossentropy", "cbrt", "cdist", "ceil", "celu", "cholesky", "clip",
     "concatenate", "cond", "conv", "conv_transpose", "convert_to_numpy", "convert_to_tensor", "copy", "corrcoef",
-    "cos", "cosh", "count_nonzero", "cross", "cumprod", "cumsum", "custom_gradient", "deg2rad", "depth_to_space",
+    "cos", "cosh", "count_nonzero", "cross", "ctc_decode", "ctc_loss", "cumprod", "cumsum", "custom_gradient",
+    "deg2rad", "depth_to_space",
     "depthwise_conv", "det", "diag", "diagflat", "diagonal", "diff", "digitize", "divide", "divide_no_nan", "dot",
     "dot_product_attention", "dsplit", "dstack", "dtype", "eigh", "einsum", "elu", "empty", "empty_like", "equal",
     "erf", "erfc", "erfinv", "exp", "exp2", "expand_dims", "expm1", "extract_sequences", "eye", "fabs", "fft",

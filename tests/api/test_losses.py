@@ -92,6 +92,9 @@ FORMULAS: list[tuple[losses.Loss, tuple[np.ndarray, np.ndarray], Any]] = [
     (losses.CategoricalHinge(), ONE_HOT,
      lambda t, p: np.maximum(1 + np.where(t == 1, 0, p).max(-1) - p[t == 1], 0)),
     (losses.CategoricalGeneralizedCrossEntropy(0.3), CLASSES, lambda t, p: (1 - p[np.arange(6), t] ** 0.3) / 0.3),
+    # One label and one step: a crossentropy. Longer sequences: tests/api/ops/test_ctc.py.
+    (losses.CTC(), (np.array([[1], [2], [1]]), NUMBERS[1][:3, None, :3]),
+     lambda t, p: np.log(np.exp(p[:, 0]).sum(-1)) - p[np.arange(3), 0, t[:, 0]]),
     (losses.Dice(), BITS, lambda t, p: overlap(t, p, 0.5, 0.5)),
     (losses.Dice(axis=1), BITS, lambda t, p: np.array([overlap(a, b, 0.5, 0.5) for a, b in zip(t, p, strict=True)])),
     (losses.Tversky(0.3, 0.8), BITS, lambda t, p: overlap(t, p, 0.3, 0.8)),
