@@ -26,7 +26,7 @@ class PyDataset:
     ...     def __getitem__(self, index):
     ...         x = np.arange(4.0)[:, None] + 4 * index
     ...         return x, x**2
-    >>> [y.sum() for x, y in Squares()]
+    >>> [float(y.sum()) for x, y in Squares()]
     [14.0, 126.0]
     """
 
