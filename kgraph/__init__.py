@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     import kgraph.saving as saving
     import kgraph.utils as utils
     from kgraph.execution_mode import execution
-    from kgraph.layers import Input, Layer
+    from kgraph.layers import Input, InputSpec, Layer
     from kgraph.models import Model, Sequential
     from kgraph.variable import Variable
     from kgraph.vector_jacobian import vjp
 
 __all__ = [
     "Input",
+    "InputSpec",
     "Layer",
     "Model",
     "Sequential",
@@ -65,6 +66,7 @@ __all__ = [
 # module in the place of the name.
 _HOMES = {
     "Input": "layers",
+    "InputSpec": "layers",
     "Layer": "layers",
     "Model": "models",
     "Sequential": "models",

@@ -27,6 +27,7 @@ from kgraph.layers.core import Activation, Dense, Identity
 from kgraph.layers.einsum_dense import EinsumDense
 from kgraph.layers.embedding import Embedding
 from kgraph.layers.input import Input, InputLayer
+from kgraph.layers.input_spec import InputSpec
 from kgraph.layers.lambda_layer import Lambda
 from kgraph.layers.masking import Masking
 from kgraph.layers.merging import (
@@ -156,6 +157,7 @@ __all__ = [
     "Flatten",
     "Input",
     "InputLayer",
+    "InputSpec",
     "Layer",
     "LeakyReLU",
     "ReLU",

@@ -30,6 +30,7 @@ from kgraph.keras_tensor import (
     type_with_batch,
 )
 from kgraph.layers.configured import Configured
+from kgraph.layers.input_spec import check_input_spec
 from kgraph.layers.method_rules import building, names_may_come_first, on_any_tensors
 from kgraph.layers.weight_options import WeightOptions
 from kgraph.lookup import did_you_mean
@@ -73,6 +74,9 @@ class Layer(WeightOptions, Configured):
 
     # Whether the layer knows what becomes of the mask of its input; a layer that does not drops it, with a warning.
     supports_masking = False
+
+    # What the inputs must be: an `InputSpec` or a nesting of them; None for anything.
+    input_spec: Any = None
 
     # Variables under these attributes are state of the layer, not weights.
     not_weights = frozenset({"_random_state", "_trainable_variables", "_non_trainable_variables"})
@@ -302,6 +306,9 @@ class Layer(WeightOptions, Configured):
             fix = f"Write super().__init__() first in {type(self).__name__}.__init__"
             raise StateError(f"{type(self).__name__}: the layer was not initialised", fix=fix)
         self._check_leaves(args[0] if args else None)
+        if self.input_spec is not None:
+            inputs = args[0] if args else kwargs.get(next(iter(self._signature.parameters), ""))
+            check_input_spec(self, inputs)
         trace = active_trace()
         if symbolic_tensors([args, kwargs]):
             self.check_inputs(args[0] if args else None)

@@ -344,6 +344,7 @@ from kgraph.ops.transcendental import (
     tan,
     tanh,
 )
+from kgraph.ops.vectorization import vectorize
 
 __all__ = [
     "abs", "absolute", "adaptive_average_pool", "adaptive_max_pool", "add", "all", "allclose", "amax", "amin",
@@ -378,6 +379,6 @@ __all__ = [
     "squareplus", "squeeze", "stack", "std", "stft", "stop_gradient", "subtract", "sum", "svd", "swapaxes", "swish",
     "switch", "take", "take_along_axis", "tan", "tanh", "tanh_shrink", "tensordot", "threshold", "tile", "top_k",
     "trace", "transpose", "trapezoid", "tri", "tril", "triu", "true_divide", "trunc", "unfold", "unique",
-    "unravel_index", "unstack", "vander", "var", "vdot", "vectorized_map", "vsplit", "vstack", "where",
-    "while_loop", "zeros", "zeros_like",
+    "unravel_index", "unstack", "vander", "var", "vdot", "vectorize", "vectorized_map", "vsplit", "vstack",
+    "where", "while_loop", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -34,7 +34,7 @@ from kgraph.trace import Trace
 _ENDLESS = 1 << 62
 
 
-def _on_nestings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def on_nestings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function whose parameters `names` are nestings of tensors of a program take whatever a user has.
 
     Symbolic tensors make a node of the functional model; outside of programs arrays give arrays. In parameters with a
@@ -88,7 +88,7 @@ def _on_arrays(name: str, run: Callable[[Callable[[Any], Any]], Any]) -> Any:
 
 
 # --- loops ------------------------------------------------------------------------------------------------------------
-@_on_nestings("init", "*xs")
+@on_nestings("init", "*xs")
 def scan(
     f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: int | None = None,
     reverse: bool = False, unroll: int = 1,
@@ -182,14 +182,14 @@ def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_
     return _counted(init_val, body_fun, lower, max(steps, 0) if isinstance(steps, int) else steps)
 
 
-@_on_nestings("init")
+@on_nestings("init")
 def _counted(init: Any, body: Callable[[Any, Any], Any], lower: Dim, length: Dim) -> Any:
     """The loop of `fori_loop`."""
     counts = emit("iota", shape=(length,), axis=0, dtype=i32) + composites.size(lower)
     return scan(lambda value, i: (body(i, value), None), init, counts)[0]
 
 
-@_on_nestings("loop_vars")
+@on_nestings("loop_vars")
 def while_loop(
     cond: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, maximum_iterations: int | None = None
 ) -> Any:
@@ -221,7 +221,7 @@ def while_loop(
     return pack(loop_vars, loop_trace.repeat_while(functools.partial(call, cond), step, flatten(loop_vars), limit))
 
 
-@_on_nestings("*elems")
+@on_nestings("*elems")
 def associative_scan(f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:
     """All partial results of an associative function along an axis: e0, f(e0, e1), f(f(e0, e1), e2), ...
 
