@@ -27,6 +27,11 @@ _LOOSE_PANELS = 2
 # would take up to 40 % as long as the product. With more rows both are equally fast.
 _MOST_ROWS_IN_PLACE = 240
 
+# Rows of an A stored [m, k] that are multiples of 4 KiB apart fall into the same few places of the first-level cache:
+# blocks of them are copied, with so many elements in between, unless there are few panels of columns or short passes.
+_PAGE, _APART = 4096, 16
+_LEAST_COPIED_PANELS, _LEAST_COPIED_DEPTH = 4, 256
+
 # A product is cut along its columns only if every part has at least this many panels.
 _PANELS = 2
 
@@ -40,12 +45,13 @@ class ScratchLayout:
     partial: int
 
 
-def scratch_layout(t: Tiling, transpose_a: bool) -> ScratchLayout:
-    """The places of packed B, packed A (only an A stored [k, m] is packed) and, last, the partial sums."""
+def scratch_layout(t: Tiling) -> ScratchLayout:
+    """The places of packed B, of a packed or copied block of A and, last, the partial sums."""
     b = _round_up(max(t.rows * t.width, t.strip), 64)
     a = b + _round_up(t.b_block, 64)
-    # One panel more than the block, for the last rows.
-    return ScratchLayout(b, a, a + (_round_up(t.a_block + t.rows * t.depth, 64) if transpose_a else 0))
+    # One panel more than the block, for the last rows; and what lies between the copied rows.
+    rows = t.a_block // _LEAST_COPIED_DEPTH + t.rows
+    return ScratchLayout(b, a, a + _round_up(t.a_block + t.rows * t.depth + rows * _APART, 64))
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def pack_ahead(
     lowest tile has; `sizes` are n, k, ldb."""
     n, k, ldb = sizes
     packer = pack_b(f.module, target, t, transpose_b)
-    to = f.gep(t.element, scratch, str(scratch_layout(t, False).b))
+    to = f.gep(t.element, scratch, str(scratch_layout(t).b))
     panel = f.mul(k, str(t.width))
     f.line(f"call void @{packer}(ptr {b}, ptr {to}, i64 {k}, i64 {n}, i64 {ldb}, i64 {panel})")
 
@@ -276,10 +282,14 @@ class _Blocked(_Loops):
         # An A stored [k, m] that one panel of columns reads once is not worth packing.
         tall = self._both(self._is("sge", "%m", str(t.rows)), self._is("sgt", "%n", str(t.width)))
         self.packed_a = self._both(self.transpose_a, tall)
-        layouts = [scratch_layout(t, transposed) for transposed in (True, False)]
-        self.packed_b = self._at("%scratch", str(layouts[0].b))
-        self.packed_rows = self._at("%scratch", str(layouts[0].a))
-        self.partial = self._at("%scratch", self._pick(self.transpose_a, *(str(s.partial) for s in layouts)))
+        collide = self._is("eq", f.binary("and", "i64", "%lda", str(_PAGE // t.bytes - 1)), "0")
+        worth = self._both(self._is("sgt", "%n", str(_LEAST_COPIED_PANELS * t.width)),
+                           self._is("sge", self.step, str(_LEAST_COPIED_DEPTH)))  # fmt: skip
+        plain = f.binary("xor", "i1", self.transpose_a, "true")
+        self.copied_a = self._both(plain, self._both(collide, worth))
+        layout = scratch_layout(t)
+        self.packed_b, self.packed_rows = self._at("%scratch", str(layout.b)), self._at("%scratch", str(layout.a))
+        self.partial = self._at("%scratch", str(layout.partial))
 
     def _pass(self, pc: str) -> None:
         """One pass over k for a block of rows and columns of C."""
@@ -290,8 +300,7 @@ class _Blocked(_Loops):
         self._pack_b()
         with f.loop(self.ib, self.block_end, self.mc) as ic:
             self.ic, self.rows_end = ic.index, self._min(f.add(ic.index, self.mc), self.block_end)
-            with f.when(self.packed_a):
-                self._pack_a()
+            self._bring_a()
             with f.loop("0", self.columns, str(self.t.width)) as jr:
                 self._panel(jr.index)
 
@@ -306,6 +315,28 @@ class _Blocked(_Loops):
         values = [source, to, self.kc, count, "%ldb", f.mul(self.kc, str(self.t.width))]
         with f.when(f.binary("xor", "i1", self.ahead, "true")):
             self._call(self._field("ptr", _PACK_B), ["ptr", "ptr", *["i64"] * 4], values)
+
+    def _bring_a(self) -> None:
+        """Pack or copy the block of A if its kernels do not read it in place."""
+        f = self.f
+        with f.when(self.packed_a):
+            self._pack_a()
+        # The last tile is moved back so that it ends at m.
+        self.first_copied = self._max(self._min(self.ic, f.add("%m", str(-self.t.rows))), "0")
+        self.copied_ld = f.add(self.kc, str(_APART))
+        with f.when(self.copied_a):
+            self._copy_a()
+
+    def _copy_a(self) -> None:
+        """Copy the block of an A stored [m, k], its rows further apart."""
+        f, t = self.f, self.t
+        whole = f.binary("and", "i64", self.kc, str(-t.lanes))
+        with f.loop(self.first_copied, self.rows_end) as row:
+            source = self._element("%a", self.a_strides, row.index, self.pc)
+            to = self._at(self.packed_rows, f.mul(self._sub(row.index, self.first_copied), self.copied_ld))
+            for ty, start, stop, step in ((t.vector, "0", whole, t.lanes), (t.element, whole, self.kc, 1)):
+                with f.loop(start, stop, str(step)) as p:
+                    f.store(ty, f.load(ty, self._at(source, p.index), t.bytes), self._at(to, p.index), t.bytes)
 
     def _pack_a(self) -> None:
         """Pack the block of an A stored [k, m] into panels; the last panel is moved back so that it ends at m."""
@@ -351,8 +382,10 @@ class _Blocked(_Loops):
         start = self._min(row, self._sub("%m", height))
         offset = f.add(f.mul(self._sub(row, self.ic), self.kc), self._sub(str(t.rows), height))
         in_place = self._element("%a", self.a_strides, start, self.pc)
-        a = self._pick(self.packed_a, self._at(self.packed_rows, offset), in_place, "ptr")
-        a_stride = self._pick(self.packed_a, str(t.rows), "%lda")
+        copied = self._at(self.packed_rows, f.mul(self._sub(start, self.first_copied), self.copied_ld))
+        a = self._pick(self.copied_a, copied, in_place, "ptr")
+        a = self._pick(self.packed_a, self._at(self.packed_rows, offset), a, "ptr")
+        a_stride = self._pick(self.packed_a, str(t.rows), self._pick(self.copied_a, self.copied_ld, "%lda"))
         types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
         values = [a, self.b, self.tile, self.kc, a_stride, self.b_stride, self.again]
         self._call(kernel, types, values)
@@ -406,7 +439,7 @@ class _Gathered(_Blocked):
         values = ["%b", self.packed_b, self.pc, self.kc, self.jc, self.columns, "%context"]
         self._call(self._field("ptr", _PACK_B), types, values)
 
-    def _pack_a(self) -> None:
+    def _bring_a(self) -> None:
         f, t = self.f, self.t
         gather, types = self._field("ptr", _GATHER), ["ptr", "ptr", *["i64"] * 5, "ptr"]
         count = self._sub(self.rows_end, self.ic)

@@ -73,7 +73,7 @@ class ScratchNeed:
 def scratch_elements(target: Target, spec: MatmulSpec) -> ScratchNeed:
     """The scratch memory that the function of `emit_matmul` for `spec` needs."""
     t = tiling(target, spec.element)
-    return ScratchNeed(scratch_layout(t, spec.transpose_a).partial, t.partial, t.depth)
+    return ScratchNeed(scratch_layout(t).partial, t.partial, t.depth)
 
 
 def window_scratch_elements(target: Target, element: str) -> ScratchNeed:

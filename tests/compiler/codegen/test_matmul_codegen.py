@@ -93,6 +93,9 @@ def test_blocked_products(target: str, spec: MatmulSpec, rng: np.random.Generato
         (t.rows, t.width, t.depth), (t.rows + 1, t.width + 1, t.depth + 1), (2, 3, 2 * t.depth + 5),
         (1, t.strip + 9, 40), (t.strip + 9, 1, 40), (90, 70, 3 * t.depth - 1), (150, 33, 200), (7, wide, t.depth + 20),
         (t.partial // wide + 5, wide // 8, t.depth + 3),
+        # Rows of A multiples of 4 KiB apart are copied: blocks of them, a last tile that is moved back, few rows.
+        (t.a_block // t.depth + t.rows + 1, 5 * t.width + 3, t.depth), (5, 5 * t.width, t.depth),
+        (3 * t.rows + 5, 5 * t.width, 2 * t.depth),
     ]  # fmt: skip
     for m, n, k in sizes:
         check(target, spec, m, n, k, 0, rng)
