@@ -127,7 +127,7 @@ class _LineProduct(ProductWriter):
         self._call(kernel, types, [a, b, tile, *values])
 
     def _line(self, number: str) -> str:
-        return self._at(self.slab, f"{self.f.mul(number, self.ld)}")
+        return self._at(self.slab, self.f.mul(number, self.ld))
 
 
 class _InnerProduct(_LineProduct):
