@@ -13,7 +13,7 @@ from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, tiling, undefine
 from kgraph.ir.dims import Dim
 
 # Fields of a plan, all of 64 bits; the micro-kernels follow, tallest first.
-_TRANSPOSE_A, _TRANSPOSE_B, _PACK_A, _PACK_B, _COLUMN_KERNEL, _ROW_KERNEL, _PACKED, _KERNELS = range(8)
+_TRANSPOSE_A, _TRANSPOSE_B, _PACK_A, _PACK_B, _COLUMN_KERNEL, _ROW_KERNEL, _PACKED, _COPYING, _KERNELS = range(9)
 # The plan of a product over windows has the function that collects the first operand in place of a kernel.
 _GATHER = _COLUMN_KERNEL
 # Products over windows whose first operand is packed: k of a pass, and rows of a block, of which a few lines at a time
@@ -22,10 +22,6 @@ _GATHERED_DEPTH = 256
 _GATHERED_ROWS = 1024
 _GATHERED_LINES = 8
 _LOOSE_PANELS = 2
-
-# A B stored [k, n] is read in place for up to so many rows: a panel of it stays in the second-level cache, and packing
-# would take up to 40 % as long as the product. With more rows both are equally fast.
-_MOST_ROWS_IN_PLACE = 240
 
 # Rows of an A stored [m, k] that are multiples of 4 KiB apart fall into the same few places of the first-level cache:
 # blocks of them are copied, with so many elements in between, unless there are few panels of columns or short passes.
@@ -100,6 +96,9 @@ def plan(module: Module, target: Target, element: str, transpose_a: bool, transp
     fields.append(f"ptr @{(axpy_kernel if transpose_a else dot_kernel)(module, target, t)}")
     fields.append(f"ptr @{(dot_kernel if transpose_b else axpy_kernel)(module, target, t)}")
     fields.append(f"i64 {int(packed)}")
+    in_place = not (transpose_b or packed)
+    copying = in_place and micro_kernel(module, target, t, t.rows, not transpose_a, copying=True)
+    fields.append(f"ptr @{copying}" if copying else "ptr null")
     fields += [f"ptr @{micro_kernel(module, target, t, height, not transpose_a)}" for height in t.heights]
     return module.constant(name, fields)
 
@@ -127,7 +126,7 @@ def gathered_plan(module: Module, target: Target, t: Tiling, transposed: bool, g
     if any(text.startswith(f"@{name} ") for text in module.globals):
         return name
     fields = [f"i64 {int(transposed)}", "i64 0", f"ptr @{pack_a(module, target, t)}" if transposed else "ptr null"]
-    fields += [f"ptr @{pack}", f"ptr @{gather}", "ptr null", "i64 0"]
+    fields += [f"ptr @{pack}", f"ptr @{gather}", "ptr null", "i64 0", "ptr null"]
     fields += [f"ptr @{micro_kernel(module, target, t, height, not transposed)}" for height in t.heights]
     return module.constant(name, fields)
 
@@ -276,9 +275,10 @@ class _Blocked(_Loops):
         rows = f.binary("udiv", "i64", str(t.partial), f.add(self.nc, str(t.width)))
         self.mb = self._pick(self.single, "%m", self._down(self._max(f.add(rows, str(-t.rows)), "0"), t.rows))
         self.ahead = self._is("ne", self._field("i64", _PACKED), "0")
-        elsewhere = f.binary("or", "i1", self.transpose_b, self.ahead)
-        few = self._is("sle", "%m", str(_MOST_ROWS_IN_PLACE))
-        self.direct_b = self._both(few, f.binary("xor", "i1", elsewhere, "true"))
+        # The first tile of a panel of a B stored [k, n] reads it in place and leaves a packed copy for the others; but
+        # so few rows that they may need lower tiles all read it in place.
+        self.direct_b = self._is("ne", self._field("i64", _COPYING), "0")
+        self.few = self._is("sle", "%m", str(t.rows))
         # An A stored [k, m] that one panel of columns reads once is not worth packing.
         tall = self._both(self._is("sge", "%m", str(t.rows)), self._is("sgt", "%n", str(t.width)))
         self.packed_a = self._both(self.transpose_a, tall)
@@ -305,7 +305,7 @@ class _Blocked(_Loops):
                 self._panel(jr.index)
 
     def _pack_b(self) -> None:
-        """Pack the block of B; only the columns after the last whole panel if B is read in place."""
+        """Pack the block of B; only the columns after the last whole panel if tiles pack the others."""
         f = self.f
         edge = self._sub(self.columns, f.binary("urem", "i64", self.columns, str(self.t.width)))
         first = self._pick(self.direct_b, edge, "0")
@@ -358,10 +358,10 @@ class _Blocked(_Loops):
         f, t = self.f, self.t
         self.column = f.add(self.jc, jr)
         self.tile_columns = self._min(str(t.width), self._sub(self.columns, jr))
-        direct = self._both(self.direct_b, self._is("eq", self.tile_columns, str(t.width)))
-        in_place = self._element("%b", self.b_strides, self.pc, self.column)
-        self.b = self._pick(direct, in_place, self._at(self.packed_b, f.mul(jr, self.kc)), "ptr")
-        self.b_stride = self._pick(direct, "%ldb", str(t.width))
+        whole = self._is("eq", self.tile_columns, str(t.width))
+        self.unpacked = self._both(self.direct_b, self._both(whole, self._is("eq", self.ic, self.ib)))
+        self.in_place = self._element("%b", self.b_strides, self.pc, self.column)
+        self.b = self._at(self.packed_b, f.mul(jr, self.kc))
         strip = f.mul(jr, f.add(self._sub(self.block_end, self.ib), str(t.rows)))
         step = f.fresh("step")
         with f.loop(self.ic, self.rows_end, step) as ir:
@@ -386,9 +386,15 @@ class _Blocked(_Loops):
         a = self._pick(self.copied_a, copied, in_place, "ptr")
         a = self._pick(self.packed_a, self._at(self.packed_rows, offset), a, "ptr")
         a_stride = self._pick(self.packed_a, str(t.rows), self._pick(self.copied_a, self.copied_ld, "%lda"))
+        first = self._both(self.unpacked, f.binary("or", "i1", self.few, self._is("eq", row, self.ic)))
+        b, b_stride = self._pick(first, self.in_place, self.b, "ptr"), self._pick(first, "%ldb", str(t.width))
         types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
-        values = [a, self.b, self.tile, self.kc, a_stride, self.b_stride, self.again]
-        self._call(kernel, types, values)
+        values = [a, b, self.tile, self.kc, a_stride, b_stride, self.again]
+        copying = self._both(first, self._is("sgt", rest, str(t.rows)))
+        with f.when(copying):
+            self._call(self._field("ptr", _COPYING), [*types, "ptr"], [*values, self.b])
+        with f.when(f.binary("xor", "i1", copying, "true")):
+            self._call(kernel, types, values)
         following = f.add(start, height)
         with f.when(self.final):
             sums = self._at(self.tile, f.mul(self._sub(row, start), str(t.width)))
@@ -469,7 +475,7 @@ class _Gathered(_Blocked):
         a = self._at(self.packed_rows, f.mul(self._sub(row, self.ic), a_row))
         a_stride = self._pick(self.loose, self.loose_ld, self._pick(self.transpose_a, str(t.rows), self.ld))
         types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
-        values = [a, self.b, self.tile, self.kc, a_stride, self.b_stride, self.again]
+        values = [a, self.b, self.tile, self.kc, a_stride, str(t.width), self.again]
         self._call(kernel, types, values)
         with f.when(self.final):
             self._finish(self.tile, str(t.width), row, self._min(height, rest), self.column, self.tile_columns)

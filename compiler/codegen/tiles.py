@@ -13,8 +13,9 @@ UNROLL = 2
 # Rows of an A stored [m, k] that share a pointer register.
 _GROUP = 3
 
-# Further parameters of a micro-kernel that adds up several products.
+# Further parameters of a micro-kernel that adds up several products, and of one that leaves a packed copy of B.
 SEGMENTS = (("i64", "segments"), ("i64", "next_a"), ("i64", "next_b"))
+COPY = (("ptr", "copy"),)
 
 # Tile heights (tallest first) and vectors per tile row. Tall tiles of two vectors keep loads per multiply low and
 # still leave registers for the operands; the lower heights serve the last rows.
@@ -117,7 +118,7 @@ def multiply_add(f: Function, target: Target, ty: str, a: str, b: str, c: str) -
 
 
 def micro_kernel(
-    module: Module, target: Target, t: Tiling, rows: int, row_major: bool, segmented: bool = False
+    module: Module, target: Target, t: Tiling, rows: int, row_major: bool, segmented: bool = False, copying: bool = False
 ) -> str:
     """Name of the kernel that computes one tile of `rows` rows; written into the module on first use.
 
@@ -125,11 +126,12 @@ def micro_kernel(
     tile[i, j] = (accumulate ? tile[i, j] : 0) + sum over p < k of A[i, p] * b[p * sb + j], i < rows, j < width,
     with A[i, p] = a[i * sa + p] if `row_major`, else a[p * sa + i]. The tile is contiguous and vector aligned.
     If `segmented` it takes i64 segments, i64 next_a, i64 next_b besides, and adds up that many such products, whose
-    operands start at a + s * next_a and b + s * next_b (a batch-reduce product).
+    operands start at a + s * next_a and b + s * next_b (a batch-reduce product). If `copying` it takes a vector aligned
+    ptr copy besides, and stores b[p * sb + j] to copy[p * width + j]: what `pack_b` would have written.
     """
-    name = f"matmul.tile.{t.name}.{rows}{'r' if row_major else 'k'}{'s' if segmented else ''}"
+    name = f"matmul.tile.{t.name}.{rows}{'r' if row_major else 'k'}{'s' * segmented}{'c' * copying}"
     if undefined(module, name):
-        _MicroKernel(module, target, t, rows, row_major, segmented).write(name)
+        _MicroKernel(module, target, t, rows, row_major, segmented, copying).write(name)
     return name
 
 
@@ -137,16 +139,16 @@ class _MicroKernel:
     """Writes one micro-kernel; see `micro_kernel`."""
 
     def __init__(
-        self, module: Module, target: Target, t: Tiling, rows: int, row_major: bool, segmented: bool
+        self, module: Module, target: Target, t: Tiling, rows: int, row_major: bool, segmented: bool, copying: bool
     ) -> None:
         self.module, self.target, self.t, self.rows, self.row_major = module, target, t, rows, row_major
-        self.segmented = segmented
+        self.segmented, self.copying = segmented, copying
 
     def write(self, name: str) -> None:
         """Write the function."""
         t = self.t
         params = [("ptr", "a"), ("ptr", "b"), ("ptr", "tile"), ("i64", "k"), ("i64", "sa"), ("i64", "sb")]
-        params += [("i1", "accumulate"), *(SEGMENTS if self.segmented else ())]
+        params += [("i1", "accumulate"), *(SEGMENTS if self.segmented else ()), *(COPY if self.copying else ())]
         f = Function(self.module, name, params, attributes=self.target.function_attributes())
         self.a_stride = [f.mul(f.mul("%sa", str(t.bytes)), str(i)) for i in range(UNROLL)]
         self.b_stride = [f.mul(f.mul("%sb", str(t.bytes)), str(i)) for i in range(UNROLL)]
@@ -157,11 +159,16 @@ class _MicroKernel:
         if self.segmented:
             self._store(f, self._segments(f, start, whole))
         else:
-            self._store(f, self._segment(f, [*start, "%a", "%b"], whole))
+            self._store(f, self._segment(f, [*start, "%a", "%b", *(["%copy"] if self.copying else [])], whole))
         f.finish()
 
     def _segment(self, f: Function, values: list[str], whole: str) -> list[str]:
-        """Add the products of one segment; `whole` is k rounded down to whole rounds."""
+        """Add the products of one segment; `whole` is k rounded down to whole rounds.
+
+        A kernel that copies runs for one tile of a panel only, and has no registers left for a second step of k.
+        """
+        if self.copying:
+            return self._k_loop(f, "0", "%k", 1, values)
         return self._k_loop(f, whole, "%k", 1, self._k_loop(f, "0", whole, UNROLL, values))
 
     def _segments(self, f: Function, start: list[str], whole: str) -> list[str]:
@@ -197,23 +204,28 @@ class _MicroKernel:
         return groups
 
     def _k_loop(self, f: Function, start: str, stop: str, step: int, values: list[str]) -> list[str]:
-        """Add products p = start .. stop - 1, `step` per round; `values` are accumulators, A pointer, B pointer."""
+        """Add products p = start .. stop - 1, `step` per round; `values` are accumulators and the pointers A, B, copy."""
         t, count = self.t, self.rows * self.t.vectors
-        types = [t.vector] * count + ["ptr", "ptr"]
+        types = [t.vector] * count + ["ptr"] * (len(values) - count)
         a_step = str(step * t.bytes) if self.row_major else f.mul(self.a_stride[1], str(step))
         b_step = f.mul(self.b_stride[1], str(step))
         with f.loop(start, stop, str(step), carried=list(zip(types, values, strict=True))) as loop:
-            acc, (a, b) = loop.carried[:count], loop.carried[count:]
+            acc, (a, b, *copy) = loop.carried[:count], loop.carried[count:]
             groups = self._row_groups(f, a)
             for u in range(step):
-                self._products(f, acc, groups, f.gep("i8", b, self.b_stride[u]), u)
-            loop.next = [*acc, f.gep("i8", a, a_step), f.gep("i8", b, b_step)]
+                to = [f.gep(t.element, pointer, str(u * t.width)) for pointer in copy]
+                self._products(f, acc, groups, f.gep("i8", b, self.b_stride[u]), u, to)
+            after = [f.gep(t.element, pointer, str(step * t.width)) for pointer in copy]
+            loop.next = [*acc, f.gep("i8", a, a_step), f.gep("i8", b, b_step), *after]
         return loop.results
 
-    def _products(self, f: Function, acc: list[str], a: list[str], b: str, u: int) -> None:
+    def _products(self, f: Function, acc: list[str], a: list[str], b: str, u: int, copy: list[str]) -> None:
         """One step of k: every row's element times the row of B, added to `acc` in place."""
         t = self.t
         row = [f.load(t.vector, f.gep(t.element, b, str(v * t.lanes)), t.bytes) for v in range(t.vectors)]
+        for to in copy:
+            for v in range(t.vectors):
+                f.store(t.vector, row[v], f.gep(t.element, to, str(v * t.lanes)), t.vector_bytes)
         for i in range(self.rows):
             if self.row_major:
                 pointer = f.gep(t.element, f.gep("i8", a[i // _GROUP], self.row_distance[i % _GROUP]), str(u))
