@@ -41,7 +41,7 @@ class Binding:
         table_address, sizes_address: for a native call in one thread.
         step_address: address of the `Step` for a call of several threads; they have private memory of their own.
         threads: how many it is for; 1 if the work is too little to be shared.
-        output_shapes: shapes of the results.
+        outputs: shapes and element types of the results.
         keeps: memory that the pointers lead to.
     """
 
@@ -50,7 +50,7 @@ class Binding:
     sizes_address: int
     step_address: int
     threads: int
-    output_shapes: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
     keeps: tuple[Any, ...]
 
 
@@ -82,13 +82,12 @@ class Executable:
         self._entry = self.code.function(artifact.entry)
         self._step, self._step_address = self.code.function(artifact.step, 3), self.code.address(artifact.step)
         self._bindings: dict[tuple[int, ...], Binding] = {}
-        self._by_shapes: dict[tuple[Any, ...], Binding] = {}
+        self._known: dict[tuple[Any, ...], Binding] = {}  # by threads, and shapes, types and layouts of arguments
         arguments = len(artifact.inputs) - artifact.states
         self.argument_types = artifact.inputs[:arguments]
         self._dtypes = [t.dtype.to_numpy() for t in self.argument_types]
         self._argument_entries = self._entries(artifact.plan, "input", 0, arguments)
         self._output_entries = self._entries(artifact.plan, "output", 0, len(artifact.outputs))
-        self._output_dtypes = [t.dtype.to_numpy() for t in artifact.outputs]
 
     @staticmethod
     def _entries(plan: MemoryPlan, kind: str, start: int, stop: int) -> list[tuple[int, int]]:
@@ -97,14 +96,13 @@ class Executable:
 
     def run(self, arguments: Sequence[Array]) -> list[Array]:
         """Run once. Arguments are C-contiguous arrays of the declared element types; states change in place."""
-        self.check(arguments)
+        key = (thread_count(), *[(a.shape, a.dtype, a.flags.c_contiguous) for a in arguments])
         with self.lock:
-            binding = self._by_shapes.get((thread_count(), *[a.shape for a in arguments]))
-            binding = binding or self._binding_for(arguments)
+            binding = self._known.get(key) or self._binding_for(key, arguments)
             table = binding.table
             for entry, number in self._argument_entries:
                 table[entry] = address_of(arguments[number])
-            results = [np.empty(s, d) for s, d in zip(binding.output_shapes, self._output_dtypes, strict=True)]
+            results = [np.empty(shape, dtype) for shape, dtype in binding.outputs]
             for entry, number in self._output_entries:
                 table[entry] = address_of(results[number])
             if binding.threads == 1:
@@ -124,10 +122,10 @@ class Executable:
         force, and what it takes to align them."""
         return self._memory(thread_count(), sizes)[2]
 
-    def _binding_for(self, arguments: Sequence[Array]) -> Binding:
-        """The binding for arguments of shapes not seen before; ShapeError if they do not fit the program."""
-        sizes = bind_sizes(self.argument_types, arguments, self.artifact.size_names)
-        binding = self._by_shapes[thread_count(), *[a.shape for a in arguments]] = self.bind(sizes)
+    def _binding_for(self, key: tuple[Any, ...], arguments: Sequence[Array]) -> Binding:
+        """The binding for arguments of a kind not seen before; ShapeError if they do not fit the program."""
+        self.check(arguments)
+        binding = self._known[key] = self.bind(bind_sizes(self.argument_types, arguments, self.artifact.size_names))
         return binding
 
     def bind(self, sizes: tuple[int, ...]) -> Binding:
@@ -137,7 +135,7 @@ class Executable:
         if found is None:
             if len(self._bindings) >= self.MAX_BINDINGS:
                 self._bindings.pop(next(iter(self._bindings)))
-                self._by_shapes.clear()
+                self._known.clear()
             found = self._bindings[key] = self._new_binding(thread_count(), sizes)
         return found
 
@@ -180,6 +178,8 @@ class Executable:
             (Step.OFFSETS, starts.buffer_info()[0]),
         ):  # fmt: skip
             step[field] = value
-        shapes = tuple(tuple(evaluate(d, by_name) for d in t.shape) for t in artifact.outputs)
+        outputs = tuple(
+            (tuple(evaluate(d, by_name) for d in t.shape), t.dtype.to_numpy()) for t in artifact.outputs
+        )
         at, sizes_at, step_at = (a.buffer_info()[0] for a in (table, values, step))
-        return Binding(table, at, sizes_at, step_at, threads, shapes, (arena, values, flag_array, starts, step))
+        return Binding(table, at, sizes_at, step_at, threads, outputs, (arena, values, flag_array, starts, step))
