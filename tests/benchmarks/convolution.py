@@ -1,6 +1,6 @@
 """GFLOP/s of the generated convolutions on one thread, as a share of the multiply-add peak, beside PyTorch if present.
 
-Times are CPU times of the one thread: python tests/benchmarks/convolution.py [--runs N] [--batch N] [--only TEXT].
+Timed as in matmul.py: python tests/benchmarks/convolution.py [--runs N] [--batch N] [--only TEXT].
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 import argparse
 import functools
 import math
-import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from matmul import peak_kernel, torch_or_none
+from matmul import peak, seconds, torch_or_none
 
 from kgraph.compiler.codegen.target import current
 from kgraph.compiler.codegen.tiles import tiling
@@ -44,22 +42,6 @@ SHAPES = [
     (28, 1, 3, 32, 1), (14, 32, 3, 64, 1), (7, 64, 3, 128, 1), (32, 3, 3, 16, 1), (32, 16, 3, 16, 1),
     (32, 16, 3, 32, 2), (16, 32, 3, 32, 1), (16, 32, 3, 64, 2), (8, 64, 3, 64, 1),
 ]  # fmt: skip
-SECONDS = 0.05  # of every timed run
-
-
-def seconds(function: Callable[[], object], runs: int) -> float:
-    """Median seconds per call."""
-    function()
-    start = time.thread_time()
-    function()
-    count = max(1, int(SECONDS / max(time.thread_time() - start, 1e-7)))
-    times = []
-    for _ in range(runs):
-        start = time.thread_time()
-        for _ in range(count):
-            function()
-        times.append((time.thread_time() - start) / count)
-    return statistics.median(times)
 
 
 def native(name: str, arrays: list[np.ndarray], attrs: dict[str, object]) -> Callable[[], object]:
@@ -117,8 +99,8 @@ def main() -> None:
     options = parser.parse_args()
     target, torch = current(), torch_or_none()
     t = tiling(target, "float")
-    peak, rounds = peak_kernel(target, t), 1 << 20
-    best = 2e-9 * 12 * t.lanes * rounds / min(seconds(functools.partial(peak, rounds), options.runs) for _ in range(3))
+    at_peak, peak_flops = peak(target, t)
+    best = 1e-9 * peak_flops / seconds([at_peak], options.runs)[0]
     print(f"{target.isa}: measured multiply-add peak {best:.1f} GFLOP/s; batch {options.batch}")
     print(f"{'layer':>24} {'pass':>8} {'GFLOP/s':>8} {'of peak':>8}" + (f" {'/ torch':>8}" if torch else ""))
     for side, cin, window, cout, stride in SHAPES:
@@ -128,9 +110,9 @@ def main() -> None:
         flops = 2e-9 * options.batch * math.ceil(side / stride) ** 2 * window**2 * cin * cout
         others = torch_calls(torch, side, cin, window, cout, stride, options.batch) if torch else [None] * 3
         for (kind, call), other in zip(calls(side, cin, window, cout, stride, options.batch), others, strict=True):
-            taken = seconds(call, options.runs)
-            ratio = f" {seconds(other, options.runs) / taken:8.2f}" if other else ""
-            print(f"{name:>24} {kind:>8} {flops / taken:8.1f} {flops / taken / best:8.0%}{ratio}", flush=True)
+            limit, taken, *beside = seconds([at_peak, call, *([other] if other else [])], options.runs)
+            share, ratio = flops / taken / (1e-9 * peak_flops / limit), "".join(f" {t / taken:8.2f}" for t in beside)
+            print(f"{name:>24} {kind:>8} {flops / taken:8.1f} {share:8.0%}{ratio}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """GFLOP/s of the generated matrix products on one thread, beside NumPy and, if it can be imported, PyTorch.
 
-Run it alone on the machine: python tests/benchmarks/matmul.py [--runs N]. All sides are timed in turn, in one process.
+Run it alone on the machine: python tests/benchmarks/matmul.py [--runs N]. All sides are timed in turn, in one process,
+by the CPU time of the one thread; the multiply-add peak in turn with them, for clocks change while a table is made.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ SHAPES = [
 SPECS = [MatmulSpec("float", False, False), MatmulSpec("float", False, True), MatmulSpec("float", True, False)]
 TITLES = {SPECS[0]: "A B", SPECS[1]: "A B^T", SPECS[2]: "A^T B"}
 SECONDS = 0.01  # of every timed run
+ROUNDS = 1 << 18  # of the loop that measures the peak
 
 
 def torch_or_none() -> ModuleType | None:
@@ -57,20 +59,20 @@ def seconds(functions: list[Callable[[], object]], runs: int) -> list[float]:
     repeats, times = [], [[] for _ in functions]
     for function in functions:
         function()
-        start = time.perf_counter()
+        start = time.thread_time()
         function()
-        repeats.append(max(1, int(SECONDS / max(time.perf_counter() - start, 1e-7))))
+        repeats.append(max(1, int(SECONDS / max(time.thread_time() - start, 1e-7))))
     for _ in range(runs):
         for function, count, taken in zip(functions, repeats, times, strict=True):
-            start = time.perf_counter()
+            start = time.thread_time()
             for _ in range(count):
                 function()
-            taken.append((time.perf_counter() - start) / count)
+            taken.append((time.thread_time() - start) / count)
     return [statistics.median(taken) for taken in times]
 
 
-def peak_kernel(target: Target, t: Tiling) -> Callable[[int], None]:
-    """A loop of independent multiply-adds: 12 vectors per round."""
+def peak(target: Target, t: Tiling) -> tuple[Callable[[], None], float]:
+    """A loop of independent multiply-adds, 12 vectors per round, and its floating-point operations."""
     module = Module(target.triple)
     params = [("i64", "rounds"), ("ptr", "out")]
     f = Function(module, "peak", params, attributes=target.function_attributes(), linkage="")
@@ -87,10 +89,10 @@ def peak_kernel(target: Target, t: Tiling) -> Callable[[int], None]:
     out[:] = 0
     function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(library["peak"])
 
-    def run(rounds: int, _keep: object = (library, jit)) -> None:
-        function(rounds, out.ctypes.data)
+    def run(_keep: object = (library, jit)) -> None:
+        function(ROUNDS, out.ctypes.data)
 
-    return run
+    return run, 2 * 12 * t.lanes * ROUNDS
 
 
 def compile_milliseconds(target: Target, runs: int) -> tuple[float, float]:
@@ -142,18 +144,16 @@ def main() -> None:
     print(f"{target.isa}: tiles of {t.heights} x {t.width}, k block {t.depth}; NumPy {np.__version__}")
     first, further = compile_milliseconds(target, runs)
     print(f"compile: {first:.0f} ms for three kinds of product, {further:.1f} ms for each further product (CPU time)")
-    rounds = 1 << 20
-    peak = peak_kernel(target, t)
-    flops = 2 * 12 * t.lanes * rounds
-    best = max(flops / seconds([functools.partial(peak, rounds)], runs)[0] for _ in range(3)) / 1e9
+    at_peak, flops = peak(target, t)
+    best = 1e-9 * flops / seconds([at_peak], runs)[0]
     print(f"measured multiply-add peak: {best:.1f} GFLOP/s" + (f"; PyTorch {torch.__version__}" if torch else ""))
     print(f"{'kind':6} {'m x k x n':>18} {'GFLOP/s':>8} {'of peak':>8} {'/ NumPy':>8} {'/ torch':>8}")
     products = Products(target, SPECS, store(accumulate=False))
     for spec in SPECS:
         for m, k, n in SHAPES:
-            times = seconds(contenders(products, spec, (m, k, n), torch), runs)
-            rate = 2e-9 * m * n * k / times[0]
-            ratios = "".join(f" {other / times[0]:8.2f}" for other in times[1:])
+            limit, own, *others = seconds([at_peak, *contenders(products, spec, (m, k, n), torch)], runs)
+            rate, best = 2e-9 * m * n * k / own, 1e-9 * flops / limit
+            ratios = "".join(f" {other / own:8.2f}" for other in others)
             print(f"{TITLES[spec]:6} {f'{m} x {k} x {n}':>18} {rate:8.1f} {rate / best:8.0%}{ratios}", flush=True)
 
 
