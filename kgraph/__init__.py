@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     import kgraph.saving as saving
     import kgraph.utils as utils
     from kgraph.execution_mode import execution
+    from kgraph.gradient_tape import GradientTape, gradients
     from kgraph.layers import Input, InputSpec, Layer
     from kgraph.models import Model, Sequential
     from kgraph.variable import Variable
     from kgraph.vector_jacobian import vjp
 
 __all__ = [
+    "GradientTape",
     "Input",
     "InputSpec",
     "Layer",
@@ -48,6 +50,7 @@ __all__ = [
     "datasets",
     "errors",
     "execution",
+    "gradients",
     "initializers",
     "layers",
     "losses",
@@ -65,6 +68,7 @@ __all__ = [
 # Where the names come from that are not modules themselves. No module may bear such a name: importing it would put the
 # module in the place of the name.
 _HOMES = {
+    "GradientTape": "gradient_tape",
     "Input": "layers",
     "InputSpec": "layers",
     "Layer": "layers",
@@ -72,6 +76,7 @@ _HOMES = {
     "Sequential": "models",
     "Variable": "variable",
     "execution": "execution_mode",
+    "gradients": "gradient_tape",
     "vjp": "vector_jacobian",
 }
 

@@ -62,6 +62,9 @@ class Trace(GraphBuilder):
 
     Attributes:
         losses: (who added it, number) for every further term of the loss.
+        shown: what `add_metric` was given, by name.
+        objective: what a training step said that it minimises; None if it did not say.
+        slopes: the gradients of variables that were taken.
     """
 
     def __init__(self, name: str, training: bool = False, random_state: Variable | None = None) -> None:
@@ -75,12 +78,20 @@ class Trace(GraphBuilder):
         self._masks: dict[Value, Value] = {}
         self._demands: list[tuple[Value, Callable[[Array], None]]] = []
         self.losses: list[tuple[Any, Value]] = []
+        self.shown: dict[str, Any] = {}
+        self.objective: Value | None = None
+        self.slopes: dict[Variable, Value] = {}
 
     def argument(self, type: TensorType, name: str) -> Value:
         """A new argument; `name` is how messages call it."""
         value = self.input(type, name if name.isidentifier() else "")
         self._arguments.append((name, value))
         return value
+
+    @property
+    def arguments(self) -> list[Value]:
+        """The arguments so far."""
+        return [value for _, value in self._arguments]
 
     def lift(self, value: Any, what: str = "operand") -> Value:
         """Variables stand for their latest value in this program."""
@@ -180,7 +191,11 @@ def current_trace() -> Trace:
 def gradients(y: Any, variables: Sequence[Any]) -> list[Any]:
     """Symbolic gradients of the scalar `y` with respect to variables or values of the program being traced."""
     trace = current_trace()
+    if trace.objective is None:
+        trace.objective = y
     if not variables:
         return []
     out = trace.emit("gradient", y, *variables)
-    return list(out) if isinstance(out, tuple) else [out]
+    found = list(out) if isinstance(out, tuple) else [out]
+    trace.slopes |= {v: slope for v, slope in zip(variables, found, strict=True) if isinstance(v, Variable)}
+    return found

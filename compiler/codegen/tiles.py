@@ -118,8 +118,9 @@ def multiply_add(f: Function, target: Target, ty: str, a: str, b: str, c: str) -
 
 
 def micro_kernel(
-    module: Module, target: Target, t: Tiling, rows: int, row_major: bool, segmented: bool = False, copying: bool = False
-) -> str:
+    module: Module, target: Target, t: Tiling, rows: int, row_major: bool, segmented: bool = False,
+    copying: bool = False,
+) -> str:  # fmt: skip
     """Name of the kernel that computes one tile of `rows` rows; written into the module on first use.
 
     void kernel(ptr a, ptr b, ptr tile, i64 k, i64 sa, i64 sb, i1 accumulate) computes
@@ -204,7 +205,7 @@ class _MicroKernel:
         return groups
 
     def _k_loop(self, f: Function, start: str, stop: str, step: int, values: list[str]) -> list[str]:
-        """Add products p = start .. stop - 1, `step` per round; `values` are accumulators and the pointers A, B, copy."""
+        """Add products p = start .. stop - 1, `step` per round; `values` are accumulators, then pointers A, B, copy."""
         t, count = self.t, self.rows * self.t.vectors
         types = [t.vector] * count + ["ptr"] * (len(values) - count)
         a_step = str(step * t.bytes) if self.row_major else f.mul(self.a_stride[1], str(step))

@@ -122,7 +122,7 @@ def is_prepared(array: Any, type_: TensorType) -> bool:
     shape = array.shape
     if len(shape) != len(type_.shape) or 0 in shape:
         return False
-    for dim, size in zip(type_.shape, shape):  # noqa: B905, SIM110 - both would take a third of the time of it all
+    for dim, size in zip(type_.shape, shape):  # noqa: SIM110 - both would take a third of the time of it all
         if isinstance(dim, int) and dim != size:
             return False
     return True

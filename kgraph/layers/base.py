@@ -444,6 +444,23 @@ class Layer(WeightOptions, Configured):
         for value in flatten(loss):
             trace.add_loss(self, value)
 
+    def add_metric(self, value: Any, name: str | None = None, aggregation: str | None = "mean") -> None:
+        """Inside `call`: show the mean of a tensor over the batches, or the result of a metric, in the logs.
+
+        Args:
+            value: a tensor, or what a `Metric` gave when it was called with tensors.
+            name: in the logs; that of the metric if there is one.
+            aggregation: accepted as in older Keras; tensors are averaged.
+        """
+        trace = active_trace()
+        if trace is None:
+            raise StateError(f"{self.label}.add_metric", expected="to be called inside call()")
+        name = name or getattr(getattr(value, "metric", None), "name", None)
+        if name is None:
+            raise ArgumentError(f"{self.label}.add_metric", expected="a name", received="none",
+                                fix="Use add_metric(value, name='...')")  # fmt: skip
+        trace.shown[name] = value
+
     @property
     def losses(self) -> list[Any]:
         """What `add_loss` and activity regularizers added in this layer and below it, then the penalties of weights.

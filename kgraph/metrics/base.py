@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from kgraph.config import floatx
@@ -33,6 +34,23 @@ def _on_arrays_too(update_state: Callable[..., None]) -> Callable[..., None]:
 
         floats = self.dtype if dtype_of(self.dtype).is_float else floatx()
         run_on_arrays(self.name, symbolic, *(bound[name] for name in names), floats=floats)
+
+    return wrapped
+
+
+@dataclass(frozen=True)
+class PendingResult:
+    """The result of a metric inside a program: known after each run, so it can be returned for the logs only."""
+
+    metric: Metric
+
+
+def _pending_in_programs(result: Callable[[Metric], Any]) -> Callable[[Metric], Any]:
+    """Let a class' `result`, written for numbers, be asked for inside a step as well."""
+
+    @functools.wraps(result)
+    def wrapped(self: Metric) -> Any:
+        return result(self) if active_trace() is None else PendingResult(self)
 
     return wrapped
 
@@ -67,6 +85,8 @@ class Metric:
         super().__init_subclass__(**kwargs)
         if "update_state" in cls.__dict__:
             cls.update_state = _on_arrays_too(cls.__dict__["update_state"])  # type: ignore[method-assign]
+        if "result" in cls.__dict__:
+            cls.result = _pending_in_programs(cls.__dict__["result"])  # type: ignore[method-assign, assignment]
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         self.name = name or snake_case(type(self).__name__)

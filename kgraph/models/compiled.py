@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from kgraph.callbacks import History
 from kgraph.engine import CompiledProgram
 from kgraph.errors import DataError, StateError
 from kgraph.ir.types import TensorType
-from kgraph.models.model_data import Data, input_arrays, training_data
+from kgraph.metrics import Metric
+from kgraph.models.model_data import Data, free_data, input_arrays, training_data
 from kgraph.models.sample_weights import class_weights
-from kgraph.models.training_programs import Target, TrainingSetup, WeightTypes, predict_program
+from kgraph.models.step_methods import StepMethods, replaced
+from kgraph.models.targets import Target
+from kgraph.models.training_programs import StepArguments, TrainingSetup, WeightTypes, predict_program
+from kgraph.nesting import flatten
 from kgraph.optimizers import Optimizer
 
 
-class Compiled:
+class Compiled(StepMethods):
     """The state of a model that `compile` makes. The class has none before; `Model` inherits it.
 
     Every program (predict, evaluate, train) is traced and compiled once and serves every batch size.
@@ -24,7 +29,8 @@ class Compiled:
     _setup: TrainingSetup | None = None
     _history: History | None = None
     _stop = False
-    _predicting: tuple[Any, CompiledProgram] | None = None
+    _predicting: tuple[Any, CompiledProgram, list[TensorType]] | None = None  # version, program, types of the outputs
+    _last_data: Data | None = None  # without its arrays: what a step of the model's own was traced for
 
     # --- compile ------------------------------------------------------------------------------------------------------
 
@@ -72,8 +78,9 @@ class Compiled:
 
     @property
     def metrics(self) -> list[Any]:
-        """The running values: the loss, then the metrics."""
-        return [metric for _, metric in self._setup.trackers()] if self._setup else []
+        """The running values: the loss, the metrics, then those that the model holds as attributes."""
+        held = [leaf for value in vars(self._model).values() for leaf in flatten(value) if isinstance(leaf, Metric)]
+        return [*(metric for _, metric in self._setup.own_trackers()), *held] if self._setup else held
 
     @property
     def metrics_names(self) -> list[str]:
@@ -119,18 +126,23 @@ class Compiled:
             raise StateError("predict: the model is not built", fix="Give the first layer an input shape, or data")
         version = self._model._version_of_all()
         if self._predicting is None or self._predicting[0] != version:
-            self._predicting = (version, predict_program(self._model))
+            self._predicting = (version, *predict_program(self._model))
         return self._predicting[1]
 
     def _targets(self, setup: TrainingSetup) -> list[Target]:
-        program = self._predict_program().program
-        types = [value.type for value in program.graph.outputs[: len(program.results)]]
-        names = self._model.output_names()
+        self._predict_program()
+        assert self._predicting is not None
+        types, names = self._predicting[2], self._model.output_names()
         return setup.match(names, types, by_name=isinstance(self._model.pack_outputs(names), dict))
 
     def _data(self, call: str, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None) -> Data:
         """What the user gave as arguments of a training or evaluation program; NaN are not looked for."""
         setup = self._compiled(call)
+        if setup.loss is None and self._has_own_steps():
+            if class_weight is not None:
+                raise DataError(f"{call}: class_weight", expected="a loss given to compile",
+                                fix="Give sample_weight instead")  # fmt: skip
+            return free_data(self, call, x, y, sample_weight)
         inputs, _ = input_arrays(self, call, x)
         targets = self._targets(setup)
         if y is None and (sample_weight is not None or class_weight is not None or setup.needs_labels):
@@ -144,12 +156,22 @@ class Compiled:
         data.warn_not_finite(call)
         return data
 
+    def _has_own_steps(self) -> bool:
+        return replaced(self, "train") or replaced(self, "evaluate")
+
     def _usual_program(self, kind: str) -> CompiledProgram:
+        if replaced(self, kind) and self._last_data is not None:
+            return self._program(kind, self._last_data)
         targets = self._targets(self._compiled(kind))
         return self._cached(kind, [target.usual_type for target in targets], [])
 
-    def _cached(self, kind: str, y_types: Sequence[TensorType], weight_types: WeightTypes) -> CompiledProgram:
-        return self._compiled(kind).program(kind, self._model, y_types, weight_types, self._model._version_of_all())
+    def _cached(
+        self, kind: str, y_types: Sequence[TensorType], weight_types: WeightTypes, given: StepArguments | None = None
+    ) -> CompiledProgram:
+        setup, version = self._compiled(kind), self._model._version_of_all()
+        return setup.program(kind, self._model, y_types, weight_types, version, given)
 
     def _program(self, kind: str, data: Data) -> CompiledProgram:
-        return self._cached(kind, data.y_types, data.weight_types)
+        if replaced(self, kind):
+            self._last_data = replace(data, arrays=[])
+        return self._cached(kind, data.y_types, data.weight_types, data.arguments)

@@ -87,11 +87,11 @@ def run_evaluation(
             hooks.on_test_batch_begin(first)
         steps.advance(1 if hooks.watches_test else None)
         if hooks.watches_test:
-            hooks.on_test_batch_end(first, setup.logs())
+            hooks.on_test_batch_end(first, setup.logs("evaluate"))
         if interrupt is not None:
             interrupt.check()
     steps.finish()
-    logs = setup.logs()
+    logs = setup.logs("evaluate")
     hooks.on_test_end(logs)
     return logs
 
@@ -119,7 +119,8 @@ class EpochLoop:
     def run(self, epochs: range) -> None:
         """Train for these epochs, or until a callback, Ctrl-C or the end of the data stops it."""
         names = [name for name, _ in self._setup.trackers()]
-        evaluated = [f"val_{name}" for name in names if self._validation is not None]
+        measured = [] if self._validation is None else self._setup.trackers("evaluate")
+        evaluated = [f"val_{name}" for name, _ in measured]
         self._hooks.check_names([*names, *evaluated], names)
         self._hooks.on_train_begin()
         logs = LogValues()

@@ -67,13 +67,15 @@ class Inspection(Compiled):
         Returns:
             Comparison: printable as a table; `ok` says whether all differences are within their tolerances.
         """
-        if y is None:
+        if y is None and self._model.has_outputs():
             arrays, _ = input_arrays(self, "compare", x)
             return Comparison(compare_results(self._predict_program(), arrays, "output"))
         setup = self._compiled("compare")
         data = self._prepared("compare", x, y)
-        inputs = data.arrays[: len(self._model.input_specs())]
-        rows = compare_results(self._predict_program(), inputs, "output")
+        rows = []
+        if self._model.has_outputs():
+            inputs = data.arrays[: len(self._model.input_specs())]
+            rows = compare_results(self._predict_program(), inputs, "output")
         programs = self._program("gradients", data), self._program("train", data)
         rows += compare_training(*programs, data.arrays, self._model.trainable_variables)
         setup.reset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from kgraph.models.configuration import graph_arguments, graph_config
 from kgraph.models.functional import LayerGraph
 from kgraph.models.generator_methods import GeneratorMethods
 from kgraph.models.summary import summary_text
+from kgraph.models.training_program import TrainingProgram
 from kgraph.naming import auto_name
 from kgraph.nesting import flatten, map_structure, pack
 from kgraph.random_seed import next_seed
@@ -153,6 +154,10 @@ class Model(GeneratorMethods, Layer):
             return _names(self.graph.outputs, "output")
         return [tensor.source for tensor in self.graph.flat_outputs]
 
+    def has_outputs(self) -> bool:
+        """Whether the model can be called: one with a training step of its own need not define `call`."""
+        return self.graph is not None or type(self).call is not Model.call
+
     def pack_outputs(self, outputs: list[Any]) -> Any:
         """Flat outputs in the nesting that the model's `call` gives."""
         return pack(self.output_nesting(), outputs)
@@ -213,6 +218,32 @@ class Model(GeneratorMethods, Layer):
             takes = map_structure(lambda t: t.with_dtype(dtype_of(self.dtype)) if t.dtype.is_float else t, inputs)
             self._seen_types = (takes, map_structure(lambda leaf: _free_batch(trace, leaf), outputs))
         return outputs
+
+    # --- training ------------------------------------------------------------------------------------------------
+
+    def program(
+        self, loss: Any = None, optimizer: Any = "rmsprop", metrics: Any = None,
+        variables: Sequence[Variable] | None = None, **options: Any,
+    ) -> TrainingProgram:  # fmt: skip
+        """A further way to train this model, beside the one that `compile` chose: another loss, the same weights.
+
+        Args:
+            loss, optimizer, metrics, options: as `compile` takes them.
+            variables: what it trains; all trainable variables if None.
+
+        Returns: an object with `fit`, `evaluate`, `train_on_batch` and the like, and an optimizer of its own.
+
+        >>> from kgraph.layers import Dense, Input
+        >>> model = Model(x := Input((2,)), Dense(1)(x))
+        >>> model.compile("sgd", loss="mse")
+        >>> robust = model.program(loss="mae", optimizer="adam")
+        >>> before = model.get_weights()[0]
+        >>> robust.train_on_batch(np.ones((4, 2)), np.zeros((4, 1))) > 0
+        True
+        >>> bool((model.get_weights()[0] != before).any())
+        True
+        """
+        return TrainingProgram(self, variables, loss=loss, optimizer=optimizer, metrics=metrics, **options)
 
     # --- configuration -------------------------------------------------------------------------------------------
 

@@ -20,10 +20,13 @@ from kgraph.data import (
     warn_not_finite,
 )
 from kgraph.errors import DataError
+from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.types import TensorType
+from kgraph.keras_tensor import BATCH
 from kgraph.models.sample_weights import named_weights, prepared_weights
-from kgraph.models.training_programs import Target, argument_names
-from kgraph.nesting import flatten, is_nested, parts_like
+from kgraph.models.targets import Target
+from kgraph.models.training_programs import StepArguments, argument_names
+from kgraph.nesting import flatten, is_nested, map_structure, pack, parts_like
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Data:
         y_types: types of the targets.
         weight_types: types of the weights: none, one for all outputs, or one or None for each output.
         rows: number of samples.
+        arguments: of a step that takes data of any form; None for the usual one.
     """
 
     arrays: list[np.ndarray]
@@ -43,6 +47,7 @@ class Data:
     y_types: list[TensorType]
     weight_types: list[TensorType | None]
     rows: int
+    arguments: StepArguments | None = None
 
     def part(self, start: int, stop: int) -> Data:
         """Rows start .. stop-1."""
@@ -131,6 +136,33 @@ def training_data(
         arrays.append(weight)
         weight_types.append(weight_type)
     return Data(arrays, [*names, *(name for name, _ in given)], y_types, weight_types, rows)
+
+
+def free_data(model: Any, call: str, x: Any, y: Any, sample_weight: Any) -> Data:
+    """Arguments of a step that the model itself defines, without a loss that says what labels are.
+
+    Inputs of a model with a `call` have its types; all other arrays go as they are: floats in `floatx`, integers and
+    bools in types of their own.
+    """
+    if x is None:
+        raise DataError(f"{call}: x is missing")
+    parts = {"x": x, "y": y, "sample_weight": sample_weight}
+    nested = {name: None if part is None else _nested_arrays(part, name) for name, part in parts.items()}
+    if model.has_outputs():
+        inputs, _ = input_arrays(model, call, x)
+        nested["x"] = pack(model.input_nesting(), inputs)
+    leaves = {name: [] if part is None else flatten(part) for name, part in nested.items()}
+    named = {name: list(zip(argument_names([*map(str, range(len(found)))], name), found, strict=True))
+             for name, found in leaves.items()}  # fmt: skip
+    rows = check_rows(call, list(named.values()))
+    arrays = [array for found in leaves.values() for array in found]
+    types = {name: None if part is None else map_structure(_type_of, part) for name, part in nested.items()}
+    names = [name for group in named.values() for name, _ in group]
+    return Data([np.ascontiguousarray(a) for a in arrays], names, [], [], rows, StepArguments(**types))
+
+
+def _type_of(array: np.ndarray) -> TensorType:
+    return TensorType(dtype_of(array.dtype), (BATCH, *array.shape[1:]))
 
 
 def check_target(target: Target, labels: np.ndarray) -> None:

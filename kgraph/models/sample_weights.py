@@ -11,7 +11,7 @@ from kgraph.data import as_array, prepare, target_type
 from kgraph.errors import ArgumentError, DataError, DTypeError, ShapeError
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH, shape_text
-from kgraph.models.training_programs import Target
+from kgraph.models.targets import Target
 
 
 def named_weights(sample_weight: Any, targets: Sequence[Target], call: str) -> list[tuple[str, np.ndarray] | None]:

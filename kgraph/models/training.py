@@ -124,7 +124,7 @@ class Trainer(Inspection):
         logs = run_evaluation(setup, made, hooks)
         if verbose:
             write_line(line.text(logs))
-        return _reported(setup, logs, return_dict)
+        return _reported(setup, "evaluate", logs, return_dict)
 
     def predict(
         self, x: Any, batch_size: int | None = None, verbose: int | str = "auto", steps: int | None = None,
@@ -197,14 +197,14 @@ class Trainer(Inspection):
         program = self._program("train", data)
         setup.reset()
         program.run(data.arrays, self._execution())
-        return _reported(setup, setup.logs(), return_dict)
+        return _reported(setup, "train", setup.logs(), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of these samples."""
         setup = self._compiled("test_on_batch")
         data = self._prepared("test_on_batch", x, y, sample_weight)
         steps = self._array_steps(data, max(data.rows, 1))
-        return _reported(setup, run_evaluation(setup, steps, CallbackList(None, self, {})), return_dict)
+        return _reported(setup, "evaluate", run_evaluation(setup, steps, CallbackList(None, self, {})), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for these samples, computed at once."""
@@ -267,10 +267,10 @@ class Trainer(Inspection):
         return self._evaluation_steps("validation_data", x, y, weight, batch_size, steps)
 
 
-def _reported(setup: TrainingSetup, logs: dict[str, Any], return_dict: bool) -> Any:
+def _reported(setup: TrainingSetup, kind: str, logs: dict[str, Any], return_dict: bool) -> Any:
     if return_dict:
         return logs
-    values = [logs[name] for name, _ in setup.trackers()]
+    values = [logs[name] for name, _ in setup.trackers(kind)]
     return Score(values[0]) if len(values) == 1 else values
 
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from kgraph.engine import CompiledProgram
-from kgraph.errors import ArgumentError, DTypeError, StateError
-from kgraph.ir.dtypes import DType, dtype_of, i32
+from kgraph.errors import ArgumentError, StateError
+from kgraph.ir.dtypes import dtype_of, f32
 from kgraph.ir.graph import Value
 from kgraph.ir.opdef import emitting
 from kgraph.ir.operators import cast
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH
-from kgraph.lookup import did_you_mean
-from kgraph.losses import Loss, as_loss
+from kgraph.losses import as_loss
 from kgraph.metrics import Mean, Metric, as_metric, check_name
-from kgraph.nesting import flatten
+from kgraph.metrics.base import PendingResult
+from kgraph.models.step_methods import METHODS, logged, replaced
+from kgraph.models.targets import Target, checked_weight, map_leaves, metrics_per_output, per_output
+from kgraph.nesting import flatten, map_structure, pack
 from kgraph.optimizers import Optimizer
 from kgraph.optimizers import get as get_optimizer
+from kgraph.primitives import composites
 from kgraph.primitives.composites import size
-from kgraph.trace import Trace, gradients
+from kgraph.trace import Program, Trace, current_trace, gradients
 from kgraph.variable import Variable
 
 # None, one for all outputs, or one (or None) for each output.
@@ -49,8 +53,48 @@ class TrainableModel(Protocol):
     def output_names(self) -> list[str]:
         """Name of every output."""
 
+    @property
+    def metrics(self) -> list[Any]:
+        """Running values that start again with each epoch."""
+
+    def input_nesting(self) -> Any:
+        """The inputs in the nesting in which data are given."""
+
+    def output_nesting(self) -> Any:
+        """The outputs in the nesting in which they are given back."""
+
+    def predict_step(self, data: Any) -> Any:
+        """Outputs for inputs, as the model defines them for `predict`."""
+
     def call_flat(self, values: list[Value], training: bool) -> list[Value]:
         """Outputs for inputs, inside a trace."""
+
+
+@dataclass(frozen=True)
+class StepArguments:
+    """Types of what a step gets, in the nesting of the data; None for what is not given."""
+
+    x: Any
+    y: Any
+    sample_weight: Any
+
+    def trace(self, trace: Trace) -> Any:
+        """New arguments of a program: x, (x, y) or (x, y, sample_weight)."""
+        x, y, weight = (self._part(trace, name) for name in ("x", "y", "sample_weight"))
+        if y is None and weight is None:
+            return (x,) if isinstance(x, (list, tuple)) else x
+        return (x, y) if weight is None else (x, y, weight)
+
+    def _part(self, trace: Trace, name: str) -> Any:
+        return map_structure(lambda t: None if t is None else trace.argument(t, name), getattr(self, name))
+
+
+def usual_arguments(model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes) -> StepArguments:
+    """The arguments of a step for labels of these types, in the nesting of the model's inputs and outputs."""
+    x = pack(model.input_nesting(), [type_ for _, type_ in model.input_specs()])
+    y = pack(model.output_nesting(), y_types) if y_types else None
+    weights: Any = list(weight_types)
+    return StepArguments(x, y, weights if len(weights) > 1 else weights[0] if weights else None)
 
 
 def argument_names(names: Sequence[str], argument: str) -> list[str]:
@@ -66,46 +110,19 @@ def forward(trace: Trace, model: TrainableModel, training: bool) -> list[Value]:
     return model.call_flat(inputs, training)
 
 
-def predict_program(model: TrainableModel) -> CompiledProgram:
-    """x -> outputs."""
+def predict_program(model: TrainableModel) -> tuple[CompiledProgram, list[TensorType]]:
+    """x -> outputs; and the types of the outputs of the model's `call`, which a `predict_step` may make others of."""
     trace = Trace("predict", random_state=model.random_state)
     with emitting(trace):
         outputs = forward(trace, model, training=False)
+        types = [value.type for value in outputs]
+        if replaced(model, "predict"):
+            outputs = flatten(model.predict_step(pack(model.input_nesting(), trace.arguments)))
+            if len(outputs) != len(types):
+                raise ArgumentError("predict_step", expected=f"{len(types)} outputs, as the model has",
+                                    received=str(len(outputs)))  # fmt: skip
         program = trace.program(list(zip(model.output_names(), outputs, strict=True)))
-    return CompiledProgram(program)
-
-
-@dataclass(frozen=True)
-class Target:
-    """One output of the model, with what is asked of it.
-
-    Attributes:
-        name: of the output.
-        prediction: type of the output.
-        loss: None if it has none.
-        weight: factor of its loss in the total; None for 1.
-        prefix: put before the names of its metrics; empty if the model has one output.
-    """
-
-    name: str
-    prediction: TensorType
-    loss: Loss | None
-    weight: float | None
-    prefix: str
-
-    @property
-    def dtype(self) -> DType:
-        """Element type in which y is handed over: class numbers stay integers."""
-        return i32 if self.loss is not None and self.loss.takes_labels else self.prediction.dtype
-
-    @property
-    def usual_type(self) -> TensorType:
-        """Type of the y that the loss expects."""
-        labels = self.loss is not None and self.loss.takes_labels
-        shape = list(self.prediction.shape)
-        if self.loss is not None and labels:
-            del shape[self.loss.class_axis]
-        return TensorType(self.dtype, tuple(shape))
+    return CompiledProgram(program), types
 
 
 class TrainingSetup:
@@ -124,7 +141,7 @@ class TrainingSetup:
         self.loss = loss
         self.execution = execution
         self._metrics, self._weighted_metrics, self._loss_weights = metrics, weighted_metrics, loss_weights
-        self._losses = _map_leaves(as_loss, loss)
+        self._losses = map_leaves(as_loss, loss)
         for name in flatten([metrics or [], weighted_metrics or []]):
             if name is not None:
                 check_name(name)
@@ -133,15 +150,20 @@ class TrainingSetup:
         self._loss_trackers: list[tuple[str, Mean | None]] = []
         self._loss_order: list[str] = []
         self._found: list[tuple[int, bool, str, Metric]] | None = None
+        self._added: dict[str, Metric] = {}  # by `add_metric`
         self._programs: dict[Any, CompiledProgram] = {}
+        # Of steps of the model's own, by the kind of program: what they return for the logs, and what is reset besides.
+        self._logged: dict[str, list[tuple[str, Metric]]] = {}
+        self._logged_for: dict[Any, list[tuple[str, Metric]]] = {}  # the same by program
+        self._reset_too: dict[int, Metric] = {}
 
     def check_structure(self, names: Sequence[str]) -> None:
         """ArgumentError unless losses, weights and metrics fit outputs of these names."""
-        _per_output(self._losses, names, "loss", spread=True)
-        for weight in _per_output(self._loss_weights, names, "loss_weights", spread=False):
-            _checked_weight(weight)
+        per_output(self._losses, names, "loss", spread=True)
+        for weight in per_output(self._loss_weights, names, "loss_weights", spread=False):
+            checked_weight(weight)
         for given in (self._metrics, self._weighted_metrics):
-            _metrics_per_output(given, names)
+            metrics_per_output(given, names)
 
     @property
     def needs_labels(self) -> bool:
@@ -162,11 +184,11 @@ class TrainingSetup:
         if [t.prediction for t in self.targets] == list(predictions):
             return self.targets
         self.check_structure(names)
-        losses = _per_output(self._losses, names, "loss", spread=True)
-        weights = _per_output(self._loss_weights, names, "loss_weights", spread=False)
+        losses = per_output(self._losses, names, "loss", spread=True)
+        weights = per_output(self._loss_weights, names, "loss_weights", spread=False)
         several = len(names) > 1
         self.targets = [
-            Target(name, prediction, loss, _checked_weight(weight), f"{name}_" if several else "")
+            Target(name, prediction, loss, checked_weight(weight), f"{name}_" if several else "")
             for name, prediction, loss, weight in zip(names, predictions, losses, weights, strict=True)
         ]
         count = sum(loss is not None for loss in losses)
@@ -186,7 +208,7 @@ class TrainingSetup:
             found: list[tuple[int, bool, str, Metric]] = []
             used: dict[str, int] = {}
             for weighted, given in ((False, self._metrics), (True, self._weighted_metrics)):
-                for n, wanted in enumerate(_metrics_per_output(given, names)):
+                for n, wanted in enumerate(metrics_per_output(given, names)):
                     for identifier in wanted:
                         metric = as_metric(identifier, y_types[n], self.targets[n].prediction)
                         name = self.targets[n].prefix + metric.name
@@ -200,29 +222,36 @@ class TrainingSetup:
 
     # --- running values -----------------------------------------------------------------------------------------------
 
-    def trackers(self) -> list[tuple[str, Metric]]:
+    def trackers(self, kind: str = "train") -> list[tuple[str, Metric]]:
+        """(name, running value) of what the program `kind` reports."""
+        return self._logged.get(kind) or self.own_trackers()
+
+    def own_trackers(self) -> list[tuple[str, Metric]]:
         """(name, running value): the loss, the losses of the outputs, the metrics; in the order of `evaluate`."""
         by_output = dict(zip((t.name for t in self.targets), self._loss_trackers, strict=True))
         losses = [(name, t) for name, t in map(by_output.__getitem__, self._loss_order) if t is not None]
         metrics = [(name, metric) for _, _, name, metric in self._found or []]
         if len(self.targets) > 1:
             metrics.sort(key=lambda pair: pair[0])
-        return [("loss", self.loss_tracker), *losses, *metrics]
+        return [("loss", self.loss_tracker), *losses, *metrics, *self._added.items()]
 
-    def logs(self) -> dict[str, Any]:
-        """Running values by name, in alphabetical order as in Keras."""
-        return {name: _plain(metric.result()) for name, metric in sorted(self.trackers(), key=lambda pair: pair[0])}
+    def logs(self, kind: str = "train") -> dict[str, Any]:
+        """Running values of the program `kind` by name, in alphabetical order as in Keras."""
+        trackers = sorted(self.trackers(kind), key=lambda pair: pair[0])
+        return {name: _plain(metric.result()) for name, metric in trackers}
 
     def reset(self) -> None:
         """Start all running values again."""
-        for _, metric in self.trackers():
+        reported = [metric for _, metric in [*self.own_trackers(), *itertools.chain(*self._logged.values())]]
+        for metric in [*reported, *self._reset_too.values()]:
             metric.reset_state()
 
     # --- programs -----------------------------------------------------------------------------------------------------
 
     def program(
-        self, kind: str, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes, version: Any
-    ) -> CompiledProgram:
+        self, kind: str, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes, version: Any,
+        arguments: StepArguments | None = None,
+    ) -> CompiledProgram:  # fmt: skip
         """The program "train", "evaluate" or "gradients" for labels of these types; traced once.
 
         Args:
@@ -231,12 +260,38 @@ class TrainingSetup:
             y_types: types of the labels.
             weight_types: types of the sample weights: none, one for all outputs, or one or None for each output.
             version: changes when the model changes.
+            arguments: of a step of the model's own; None for the usual ones.
         """
-        key = (kind, tuple(y_types), tuple(weight_types), version, self.optimizer.schedule)
+        key = (kind, tuple(y_types), tuple(weight_types), version, self.optimizer.schedule, repr(arguments))
         if key not in self._programs:
-            make = {"train": self._train, "evaluate": self._evaluate, "gradients": self._gradients}[kind]
-            self._programs[key] = CompiledProgram(make(model, y_types, weight_types))
+            if replaced(model, "train" if kind == "gradients" else kind):
+                arguments = arguments or usual_arguments(model, y_types, weight_types)
+                made, self._logged_for[key] = self._own_step(kind, model, arguments)
+            else:
+                make = {"train": self._train, "evaluate": self._evaluate, "gradients": self._gradients}[kind]
+                made = make(model, y_types, weight_types)
+            self._programs[key] = CompiledProgram(made)
+        if key in self._logged_for:
+            self._logged[kind] = self._logged_for[key]
         return self._programs[key]
+
+    def _own_step(
+        self, kind: str, model: TrainableModel, arguments: StepArguments
+    ) -> tuple[Program, list[tuple[str, Metric]]]:
+        """A step that methods of the model define, and what it returns for the logs.
+
+        The program "gradients" has the gradients that "train" takes for results as well.
+        """
+        training = kind != "evaluate"
+        method = METHODS["train" if training else kind][0]
+        trace = Trace(kind, training, model.random_state)
+        with emitting(trace):
+            found = logged(method, getattr(model, method)(arguments.trace(trace)))
+            self._reset_too |= {id(metric): metric for metric in model.metrics}
+            loss = trace.constant(0.0, f32) if trace.objective is None else trace.objective
+            slopes = [(v, trace.slopes.get(v)) for v in model.trainable_variables if kind == "gradients"]
+            named = [(f"gradient of {v.path}", composites.zeros_like(v) if g is None else g) for v, g in slopes]
+            return trace.program([("loss", loss), *named]), found
 
     def _train(self, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes) -> Any:
         trace = Trace("train", True, model.random_state)
@@ -273,6 +328,25 @@ class TrainingSetup:
             labels = [trace.argument(t, name) for t, name in zip(y_types, names, strict=True)]
         given = [None if t is None else trace.argument(t, "sample_weight") for t in weight_types] or [None]
         weights = given * len(self.targets) if len(given) == 1 else given
+        loss = self.total_loss(trace, model.losses, labels, predictions, weights, track)
+        if track:
+            rows = size(BATCH, dtype_of(self.loss_tracker.dtype))
+            self.loss_tracker.update_state(cast(loss, rows.dtype), sample_weight=rows)
+            self.update_metrics(labels, predictions, weights)
+        return loss
+
+    def total_loss(
+        self, trace: Trace, further: Sequence[Any], labels: Sequence[Any], predictions: Sequence[Value],
+        weights: Sequence[Any], track: bool,
+    ) -> Value:  # fmt: skip
+        """The weighted sum of the outputs' losses and of `further` terms; with `track` their running values are kept.
+
+        Args:
+            trace: the program.
+            further: terms that the model adds.
+            labels, predictions, weights: one for each output; None for labels or weights that there are not.
+            track: whether running values are updated.
+        """
         parts: list[Value] = []
         for target, (_, tracker), y_true, y_pred, weight in zip(
             self.targets, self._loss_trackers, labels, predictions, weights, strict=True
@@ -287,20 +361,29 @@ class TrainingSetup:
             if tracker is not None and track:
                 tracker.update_state(part, sample_weight=size(BATCH, part.dtype))
             parts.append(part if target.weight is None else part * target.weight)
-        parts += model.losses
+        parts += further
         if not parts:
             raise StateError("compile", expected="a loss", fix="Give one: compile(loss='mse')")
         parts = [cast(part, parts[0].type.dtype) for part in parts]
         loss = parts[0]
         for part in parts[1:]:
             loss = loss + part
-        if track:
-            rows = size(BATCH, dtype_of(self.loss_tracker.dtype))
-            self.loss_tracker.update_state(cast(loss, rows.dtype), sample_weight=rows)
-            for n, with_weights, _, metric in self.metrics_for(y_types):
-                metric.update_state(labels[n], predictions[n], sample_weight=weights[n] if with_weights else None)
         assert isinstance(loss, Value)
         return loss
+
+    def update_metrics(self, labels: Sequence[Any], predictions: Sequence[Value], weights: Sequence[Any]) -> None:
+        """Let the metrics take in a batch; labels, predictions and weights as for `total_loss`."""
+        for name, value in current_trace().shown.items():
+            if isinstance(value, PendingResult):
+                self._added[name] = value.metric
+            else:
+                mean = self._added.setdefault(name, Mean(name))
+                mean.update_state(value)
+        if all(label is None for label in labels):
+            return
+        y_types = [current_trace().type_of(p if label is None else label) for label, p in zip(labels, predictions)]
+        for n, with_weights, _, metric in self.metrics_for(y_types):
+            metric.update_state(labels[n], predictions[n], sample_weight=weights[n] if with_weights else None)
 
 
 def _refuse_softmax_of_one(trace: Trace, target: Target, prediction: Value) -> None:
@@ -312,56 +395,5 @@ def _refuse_softmax_of_one(trace: Trace, target: Target, prediction: Value) -> N
                             received="softmax", fix="Use activation='sigmoid'")  # fmt: skip
 
 
-def _checked_weight(weight: Any) -> float | None:
-    if weight is not None and (isinstance(weight, bool) or not isinstance(weight, (int, float))):
-        raise DTypeError("compile(loss_weights)", expected="numbers", received=repr(weight))
-    return None if weight is None else float(weight)
-
-
 def _plain(value: Any) -> Any:
     return float(value) if getattr(value, "ndim", 0) == 0 else value
-
-
-def _map_leaves(function: Any, structure: Any) -> Any:
-    if isinstance(structure, dict):
-        return {key: _map_leaves(function, value) for key, value in structure.items()}
-    if isinstance(structure, (list, tuple)):
-        return [_map_leaves(function, value) for value in structure]
-    return function(structure)
-
-
-def _per_output(structure: Any, names: Sequence[str], argument: str, spread: bool) -> list[Any]:
-    """One entry for each output, from a list, a dict by output name, or (with `spread`) one entry for all."""
-    if isinstance(structure, dict):
-        _check_keys(structure, names, argument)
-        return [structure.get(name) for name in names]
-    if isinstance(structure, (list, tuple)):
-        if len(structure) != len(names):
-            raise ArgumentError(f"compile({argument})", expected=f"{len(names)} entries, for {', '.join(names)}",
-                                received=str(len(structure)))  # fmt: skip
-        return list(structure)
-    if structure is not None and not spread and len(names) > 1:
-        raise ArgumentError(f"compile({argument})", expected="a list or a dict", received=repr(structure))
-    return [structure] * len(names)
-
-
-def _metrics_per_output(structure: Any, names: Sequence[str]) -> list[list[Any]]:
-    """The metrics of each output. With one output every metric given is its own."""
-    if not structure:
-        return [[] for _ in names]
-    if isinstance(structure, dict):
-        _check_keys(structure, names, "metrics")
-    if len(names) == 1:
-        return [flatten(structure)]
-    if not isinstance(structure, (dict, list, tuple)) or len(structure) > len(names):
-        raise ArgumentError("compile(metrics)", expected=f"a list for each of the outputs {', '.join(names)}",
-                            received=repr(structure))  # fmt: skip
-    each = _per_output(structure, names, "metrics", spread=False)
-    return [[metric for metric in flatten(entry) if metric is not None] for entry in each]
-
-
-def _check_keys(structure: dict[str, Any], names: Sequence[str], argument: str) -> None:
-    for key in structure:
-        if key not in names:
-            hint = did_you_mean(str(key), names) if len(names) > 1 else f"The output is '{names[0]}'"
-            raise ArgumentError(f"compile({argument}={{'{key}': ...}}): no such output", fix=hint)

@@ -1,0 +1,186 @@
+"""What a training step does, as methods that a model may replace: each is traced once into the program of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kgraph.data import unpack
+from kgraph.errors import ArgumentError, DTypeError, StateError
+from kgraph.gradient_tape import gradients
+from kgraph.ir.dtypes import dtype_of
+from kgraph.ir.operators import Operators, cast
+from kgraph.keras_tensor import BATCH
+from kgraph.metrics import Metric
+from kgraph.metrics.base import PendingResult
+from kgraph.nesting import flatten
+from kgraph.primitives.composites import size
+from kgraph.trace import current_trace
+
+_OF_THE_LOSS = ("compute_loss", "compute_metrics")
+# The methods that the programs of each kind come from, the step itself first.
+METHODS = {
+    "train": ("train_step", *_OF_THE_LOSS),
+    "evaluate": ("test_step", *_OF_THE_LOSS),
+    "predict": ("predict_step",),
+}
+
+
+class StepMethods:
+    """The parts of a step, in Keras' names. `Compiled` inherits them.
+
+    A subclass of `Model` replaces any of them; it runs once, on tensors of the program being traced, and what it
+    computes and assigns becomes the step.
+
+    >>> import kgraph
+    >>> import numpy as np
+    >>> class Halving(kgraph.Sequential):
+    ...     def train_step(self, data):
+    ...         x, y = data
+    ...         loss = self.compute_loss(x, y, self(x, training=True))
+    ...         slopes = kgraph.gradients(loss, self.trainable_variables)
+    ...         self.optimizer.apply([slope / 2 for slope in slopes], self.trainable_variables)
+    ...         return {"loss": loss}
+    >>> model = Halving([kgraph.Input((1,)), kgraph.layers.Dense(1, kernel_initializer="ones")])
+    >>> model.compile(kgraph.optimizers.SGD(0.5), loss="mse")
+    >>> model.train_on_batch(np.ones((4, 1)), np.zeros((4, 1)))
+    1.0
+    >>> [weight.tolist() for weight in model.get_weights()]
+    [[[0.5]], [-0.5]]
+    """
+
+    @property
+    def _trained(self) -> Any:
+        """This object as the compiled model that it is: the class only mixes in."""
+        return self
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step of training.
+
+        Args:
+            data: x, (x, y) or (x, y, sample_weight), as given to `fit`; tensors in the nesting of the arrays.
+
+        Returns: what the logs show: results of metrics, and numbers, of which the last batch's counts.
+        """
+        model = self._trained
+        x, y, sample_weight = unpack(data, "train_step")
+        y_pred = model(x, training=True)
+        loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+        self._track_loss(loss)
+        variables = model.trainable_variables
+        model.optimizer.apply(gradients(model.optimizer.scale_loss(loss), variables), variables)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """One step of evaluation; data and result as in `train_step`."""
+        x, y, sample_weight = unpack(data, "test_step")
+        y_pred = self._trained(x, training=False)
+        self._track_loss(self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False))
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def predict_step(self, data: Any) -> Any:
+        """Outputs for the inputs `data`, in the nesting of the model's outputs."""
+        return self._trained(data, training=False)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The number that training minimises: the losses given to `compile`, and those that layers added.
+
+        Args:
+            x: inputs; not looked at here.
+            y, y_pred: labels and outputs, in the nesting of the model's outputs.
+            sample_weight: a tensor for all outputs, or one for each.
+            training: accepted as in Keras.
+        """
+        setup, predictions = self._trained._compiled("compute_loss"), flatten(y_pred)
+        self._match(predictions)
+        return setup.total_loss(current_trace(), self._trained.losses, _leaves(y, predictions), predictions,
+                                _leaves(sample_weight, predictions, spread=True), track=True)  # fmt: skip
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Update the metrics given to `compile`, and give the results of all, the loss among them."""
+        setup, predictions = self._trained._compiled("compute_metrics"), flatten(y_pred)
+        self._match(predictions)
+        labels = _leaves(y, predictions)
+        setup.update_metrics(labels, predictions, _leaves(sample_weight, predictions, spread=True))
+        return self.get_metrics_result()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Results of all running values of `metrics`, by name."""
+        model = self._trained
+        known = {id(metric): name for name, metric in model._compiled("get_metrics_result").own_trackers()}
+        return {known.get(id(metric), metric.name): metric.result() for metric in model.metrics}
+
+    def _match(self, predictions: Sequence[Any]) -> None:
+        model = self._trained
+        names, types = model.output_names(), [current_trace().type_of(value) for value in predictions]
+        types = [t.with_shape((BATCH, *t.shape[1:])) if t.rank else t for t in types]
+        model._compiled("compile").match(names, types, isinstance(model.output_nesting(), dict))
+
+    def _track_loss(self, loss: Any) -> None:
+        current_trace().objective = loss
+        tracker = self._trained._compiled("compile").loss_tracker
+        rows = size(BATCH, dtype_of(tracker.dtype))
+        tracker.update_state(cast(loss, rows.dtype), sample_weight=rows)
+
+
+def replaced(model: Any, kind: str) -> bool:
+    """Whether a model has methods of its own for the program "train", "evaluate" or "predict"."""
+    return any(getattr(type(model), name) is not getattr(StepMethods, name) for name in METHODS.get(kind, ()))
+
+
+def _leaves(structure: Any, predictions: Sequence[Any], spread: bool = False) -> list[Any]:
+    """A leaf for each output; None for all where nothing is given."""
+    found = [None] if structure is None else flatten(structure)
+    if len(found) == 1 and (spread or structure is None):
+        return found * len(predictions)
+    if len(found) != len(predictions):
+        raise ArgumentError("compute_loss", expected=f"{len(predictions)} labels, one for each output",
+                            received=str(len(found)))  # fmt: skip
+    return found
+
+
+class LastValue(Metric):
+    """The number that a step gave last."""
+
+    def __init__(self, name: str, dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+        self.last = self.add_variable(name="last")
+
+    def update_state(self, value: Any) -> None:
+        """Take the place of the number before."""
+        self.last.assign(value)
+
+    def result(self) -> Any:
+        """The last number; 0 before any."""
+        return self.last.array[()]
+
+
+def logged(method: str, logs: Any) -> list[tuple[str, Metric]]:
+    """(name, running value) for each entry of what a step returned; numbers of the program are kept in states.
+
+    Raises: DTypeError or ArgumentError if it is no dict of results of metrics and numbers.
+    """
+    if not isinstance(logs, Mapping):
+        raise DTypeError(f"{method}: what it returns", expected="a dict of numbers for the logs",
+                         received=type(logs).__name__)  # fmt: skip
+    found: list[tuple[str, Metric]] = []
+    for name, value in logs.items():
+        if isinstance(value, PendingResult):
+            found.append((name, value.metric))
+            continue
+        if not isinstance(value, (Operators, int, float)):
+            raise DTypeError(f"{method}: entry '{name}'", expected="a tensor or the result of a metric",
+                             received=type(value).__name__)  # fmt: skip
+        number = current_trace().lift(value)
+        if number.type.rank:
+            raise ArgumentError(f"{method}: entry '{name}'", expected="one number", received=str(number.type),
+                                fix="Take its mean: ops.mean(...)")  # fmt: skip
+        dtype = number.type.dtype if number.type.dtype.is_float else dtype_of("float32")
+        keeper = LastValue(name, dtype.numpy)
+        keeper.update_state(cast(number, dtype))
+        found.append((name, keeper))
+    if not found:
+        raise StateError(f"{method}: what it returns", expected="at least one entry", received="an empty dict")
+    return found
