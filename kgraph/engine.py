@@ -20,7 +20,7 @@ from kgraph.ir.printer import to_text
 from kgraph.primitives import REGISTRY
 from kgraph.runtime.cache import open_cache
 from kgraph.runtime.executable import Executable
-from kgraph.runtime.interpreter import interpret
+from kgraph.runtime.interpreter import Watch, interpret
 from kgraph.runtime.sizes import bind_sizes
 from kgraph.runtime.stored_program import StoredProgram
 from kgraph.size_rules import SizeRules
@@ -179,6 +179,10 @@ class CompiledProgram:
         for variable, value in zip(variables, outputs[results:], strict=True):
             variable.array[...] = value
         return outputs[:results]
+
+    def watch(self, arguments: Sequence[Array], watch: Watch) -> None:
+        """Run the interpreter without changing anything; `watch` sees each op's results."""
+        interpret(self.expanded, [*arguments, *(v.array for v in self.program.variables)], watch=watch)
 
     def check_sizes(self, arguments: Sequence[Array]) -> None:
         """ShapeError unless the program can run with arguments of these shapes; native runs do that themselves."""

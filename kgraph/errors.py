@@ -66,6 +66,10 @@ class SymbolicError(KgraphError, TypeError):
             self.args = (f"{place}: {self}",)
 
 
+class NumericError(KgraphError, FloatingPointError):
+    """A computation gave NaN or Inf, and the user asked to be told."""
+
+
 class StateError(KgraphError, RuntimeError):
     """A call came at the wrong time, such as fit before compile."""
 

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from kgraph.config import settings
 from kgraph.engine import CompiledProgram
+from kgraph.numeric_guard import Batches, GuardedBatches
 from kgraph.runtime.batches import NativeBatches
 from kgraph.runtime.sizes import bind_sizes
 
 Array: TypeAlias = "npt.NDArray[Any]"
-
-
-class Batches(Protocol):
-    """A program bound to arrays; see `NativeBatches`."""
-
-    steps: int
-    results: list[Array]
-
-    def shuffle(self, order: Array | None) -> None:
-        """Take row `order[i]` in the place of row i."""
-
-    def run(self, first: int, count: int) -> None:
-        """Run some batches."""
 
 
 class SteppedBatches:
@@ -120,17 +108,20 @@ class BatchLoop:
 
 
 def batch_loop(
-    program: CompiledProgram, arrays: Sequence[Array], batch_size: int, execution: str | None = None
-) -> BatchLoop:
+    program: CompiledProgram, arrays: Sequence[Array], batch_size: int, execution: str | None = None,
+    guarded: bool = False,
+) -> BatchLoop:  # fmt: skip
     """A loop of `program` over the rows of `arrays`.
 
     Args:
         arrays: one for each argument, prepared as for `CompiledProgram.run`; at least one row each, or none at all.
         batch_size: rows of each batch; the last has the rest.
         execution: "native" or "interpreter"; None means the setting in force.
+        guarded: whether a NaN or Inf is an error.
     """
     program.check(arrays)
-    way = execution or settings().execution
+    way, batches = execution or settings().execution, None
     if way == "native" and program.artifact.batches:
-        return BatchLoop(NativeBatches(program.executable, arrays, batch_size))
-    return BatchLoop(SteppedBatches(program, arrays, batch_size, way))
+        batches = NativeBatches(program.executable, arrays, batch_size)
+    made: Batches = batches or SteppedBatches(program, arrays, batch_size, way)
+    return BatchLoop(GuardedBatches(made, program, arrays, batch_size) if guarded else made)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,14 +13,20 @@ from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.opdef import Array, Attrs
 from kgraph.runtime.sizes import bind_sizes
 
+# Called with each node of the outer graph, and its results, after it ran.
+Watch: TypeAlias = Callable[[Node, Sequence[Array]], None]
 
-def interpret(graph: Graph, inputs: Sequence[Array], sizes: Mapping[str, int] | None = None) -> list[Array]:
+
+def interpret(
+    graph: Graph, inputs: Sequence[Array], sizes: Mapping[str, int] | None = None, watch: Watch | None = None
+) -> list[Array]:
     """The outputs of `graph` by the NumPy references of its ops: new arrays of exactly the inferred types.
 
     Args:
         graph: any graph without `gradient` nodes; a `fusion` runs its body.
         inputs: one array for each graph input, of exactly its element type.
         sizes: values of symbolic sizes that no input shows.
+        watch: looks at what each node gives.
 
     Raises:
         ShapeError: input shapes do not fit the graph's types, or disagree about a symbolic size.
@@ -35,7 +41,7 @@ def interpret(graph: Graph, inputs: Sequence[Array], sizes: Mapping[str, int] | 
             raise DTypeError(f"argument {number}", expected=value.dtype.numpy, received=str(array.dtype))
     # Overflow and nan are results like others: native code gives them without a warning, too.
     with np.errstate(all="ignore"):
-        return [np.array(array) for array in _run(graph, arrays, _sizes(graph, arrays, sizes or {}))]
+        return [np.array(array) for array in _run(graph, arrays, _sizes(graph, arrays, sizes or {}), watch)]
 
 
 def _sizes(graph: Graph, arrays: Sequence[Array], given: Mapping[str, int]) -> dict[str, int]:
@@ -47,13 +53,17 @@ def _sizes(graph: Graph, arrays: Sequence[Array], given: Mapping[str, int]) -> d
     return found
 
 
-def _run(graph: Graph, arrays: Sequence[Array], sizes: Mapping[str, int]) -> list[Array]:
+def _run(
+    graph: Graph, arrays: Sequence[Array], sizes: Mapping[str, int], watch: Watch | None = None
+) -> list[Array]:
     known: dict[Value, Array] = dict(zip(graph.inputs, arrays, strict=True))
     dying = _last_uses(graph)
     for node, last in zip(graph.nodes, dying, strict=True):
         operands = [known[value] for value in node.inputs]
         for value, array in zip(node.outputs, _apply(node, operands, sizes), strict=True):
             known[value] = _checked(node, value, array, sizes)
+        if watch is not None:
+            watch(node, [known[value] for value in node.outputs])
         for value in last:
             del known[value]
     return [known[value] for value in graph.outputs]

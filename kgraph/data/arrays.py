@@ -191,8 +191,15 @@ def check_rows(call: str, groups: Sequence[Sequence[tuple[str, Array]]], empty: 
     return rows
 
 
-def warn_not_finite(call: str, name: str, array: Array) -> bool:
-    """Warn once if there is a NaN or an infinity in `array`, with the place of the first; whether there is."""
+def warn_not_finite(call: str, name: str, array: Array, refuse: bool = False) -> bool:
+    """Warn once if there is a NaN or an infinity in `array`, with the place of the first; whether there is.
+
+    Args:
+        call: the method, for the message.
+        name: of the array.
+        array: what is looked at.
+        refuse: raise a DataError instead.
+    """
     if array.dtype.kind != "f" or not array.size:
         return False
     with np.errstate(all="ignore"):
@@ -205,7 +212,10 @@ def warn_not_finite(call: str, name: str, array: Array) -> bool:
     place = np.unravel_index(int(bad.argmax()), array.shape)
     what = "NaN" if np.isnan(array[place]) else "Inf"
     at = ", ".join(f"{word} {n}" for word, n in zip(_axis_words(array.ndim), place, strict=True))
-    warn_user(f"{call}: {name} has {count} {what} (first at {at})")
+    text = f"{call}: {name} has {count} {what} (first at {at})"
+    if refuse:
+        raise DataError(text)
+    warn_user(text)
     return True
 
 

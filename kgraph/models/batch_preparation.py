@@ -60,7 +60,7 @@ class TrainingBatches:
                 return self._program, ready
         call = f"{self._call}: batch {number}"
         data = self._model._data(call, x, y, weight, self._class_weight)
-        self._warned = self._warned or data.warn_not_finite(call)
+        self._warned = self._warned or data.warn_not_finite(call, self._model._guarded())
         key = (data.y_types, data.weight_types)
         if self._program is None or self._key != key:
             self._key, self._program = key, self._model._program(self._kind, data)

@@ -8,7 +8,7 @@ from typing import Any
 
 from kgraph.callbacks import History
 from kgraph.engine import CompiledProgram
-from kgraph.errors import DataError, StateError
+from kgraph.errors import ArgumentError, DataError, StateError
 from kgraph.ir.types import TensorType
 from kgraph.metrics import Metric
 from kgraph.models.model_data import Data, free_data, input_arrays, training_data
@@ -37,7 +37,7 @@ class Compiled(StepMethods):
     def compile(
         self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, metrics: Any = None,
         weighted_metrics: Any = None, run_eagerly: bool = False, steps_per_execution: int = 1,
-        jit_compile: bool | str = "auto", auto_scale_loss: bool = True,
+        jit_compile: bool | str = "auto", auto_scale_loss: bool = True, *, check: str | None = None,
     ) -> None:  # fmt: skip
         """Choose how the model is trained. Native code is made at the first use of each program.
 
@@ -50,13 +50,19 @@ class Compiled(StepMethods):
             weighted_metrics: the same; these see the sample weights.
             run_eagerly: run in the NumPy interpreter, op by op.
             steps_per_execution, jit_compile, auto_scale_loss: accepted as in Keras; every step is one native call.
+            check: "nan" ends training, evaluation or prediction at the first NaN or Inf in losses, outputs or weights
+                with a NumericError that names batch, layer and op; the weights are those before that step. NaN in the
+                data are then errors instead of warnings. It costs some percent of the time.
 
         Raises:
             ArgumentError: an unknown name, or, where the outputs are known, a structure that does not fit them.
         """
+        if check not in (None, "nan"):
+            raise ArgumentError("compile(check)", expected="'nan' or None", received=repr(check))
         setup = TrainingSetup(
-            optimizer, loss, metrics, loss_weights, weighted_metrics, "interpreter" if run_eagerly else None
-        )
+            optimizer, loss, metrics, loss_weights, weighted_metrics, "interpreter" if run_eagerly else None,
+            guarded=check == "nan",
+        )  # fmt: skip
         if self._model.built:
             setup.check_structure(self._model.output_names())
         self._setup = setup
@@ -121,6 +127,9 @@ class Compiled(StepMethods):
     def _execution(self) -> str | None:
         return self._setup.execution if self._setup else None
 
+    def _guarded(self) -> bool:
+        return self._setup is not None and self._setup.guarded
+
     def _predict_program(self) -> CompiledProgram:
         if not self._model.built:
             raise StateError("predict: the model is not built", fix="Give the first layer an input shape, or data")
@@ -153,7 +162,7 @@ class Compiled(StepMethods):
     def _prepared(self, call: str, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None) -> Data:
         """The same, with a warning if there are NaN."""
         data = self._data(call, x, y, sample_weight, class_weight)
-        data.warn_not_finite(call)
+        data.warn_not_finite(call, self._guarded())
         return data
 
     def _has_own_steps(self) -> bool:

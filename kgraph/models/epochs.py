@@ -10,9 +10,10 @@ import numpy as np
 from kgraph.callbacks import CallbackList, History, ProgbarLogger
 from kgraph.callbacks.logs import LogValues
 from kgraph.data import warn_user
-from kgraph.errors import ArgumentError
+from kgraph.errors import ArgumentError, NumericError
 from kgraph.models.steps import Steps
 from kgraph.models.training_programs import TrainingSetup
+from kgraph.numeric_guard import reported
 from kgraph.progress import InterruptFlag, interrupts_between_steps
 
 
@@ -85,7 +86,8 @@ def run_evaluation(
         first = steps.done
         if hooks.watches_test:
             hooks.on_test_batch_begin(first)
-        steps.advance(1 if hooks.watches_test else None)
+        with reported("evaluate"):
+            steps.advance(1 if hooks.watches_test else None)
         if hooks.watches_test:
             hooks.on_test_batch_end(first, setup.logs("evaluate"))
         if interrupt is not None:
@@ -133,7 +135,7 @@ class EpochLoop:
                 self._hooks.on_epoch_begin(epoch)
                 try:
                     logs = LogValues(self._epoch(epoch, interrupt))
-                except KeyboardInterrupt:
+                except (KeyboardInterrupt, NumericError):
                     for line in self._progress:
                         line.interrupted()
                     raise
@@ -162,7 +164,8 @@ class EpochLoop:
             first = steps.done
             if hooks.watches_train:
                 hooks.on_train_batch_begin(first)
-            losses = steps.advance(1 if hooks.watches_train else None)
+            with reported("fit", epoch + 1):
+                losses = steps.advance(1 if hooks.watches_train else None)
             self._check_losses(losses, epoch, first)
             if hooks.watches_train:
                 hooks.on_train_batch_end(first, setup.logs())
@@ -183,4 +186,5 @@ class EpochLoop:
             self._diverged = True
             at = int(finite.argmin())
             what = "NaN" if np.isnan(losses[at]) else "Inf"
-            warn_user(f"fit: loss became {what} at epoch {epoch + 1} batch {first + at}")
+            hint = "compile(check='nan') stops there and names the op"
+            warn_user(f"fit: loss became {what} at epoch {epoch + 1} batch {first + at}. {hint}")

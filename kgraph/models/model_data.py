@@ -53,9 +53,9 @@ class Data:
         """Rows start .. stop-1."""
         return replace(self, arrays=[array[start:stop] for array in self.arrays], rows=stop - start)
 
-    def warn_not_finite(self, call: str) -> bool:
-        """Warn if there are NaN or infinities; whether there were."""
-        found = [warn_not_finite(call, name, a) for name, a in zip(self.names, self.arrays, strict=False)]
+    def warn_not_finite(self, call: str, refuse: bool = False) -> bool:
+        """Warn, or with `refuse` raise an error, if there are NaN or infinities; whether there were."""
+        found = [warn_not_finite(call, name, a, refuse) for name, a in zip(self.names, self.arrays, strict=False)]
         return any(found)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from kgraph.data import BatchSource, warn_user
 from kgraph.engine import CompiledProgram
 from kgraph.errors import DataError
+from kgraph.numeric_guard import Guard
 from kgraph.stepping import BatchLoop
 
 
@@ -136,6 +137,7 @@ class StreamSteps:
         prepare: makes a batch into arguments.
         wanted: number of steps of an epoch; None for all that there are.
         execution: "native" or "interpreter"; None means the setting in force.
+        guarded: whether a NaN or Inf is an error.
 
     Attributes:
         results: of the last step.
@@ -145,9 +147,11 @@ class StreamSteps:
     """
 
     def __init__(
-        self, call: str, source: BatchSource, prepare: Preparation, wanted: int | None, execution: str | None
-    ) -> None:
+        self, call: str, source: BatchSource, prepare: Preparation, wanted: int | None, execution: str | None,
+        guarded: bool = False,
+    ) -> None:  # fmt: skip
         self._source, self._prepare, self._execution = source, prepare, execution
+        self._guards: dict[CompiledProgram, Guard] | None = {} if guarded else None
         self._wanted = wanted
         self._shortage = Shortage(call, source.length if wanted is None else wanted)
         self._next: tuple[CompiledProgram, list[np.ndarray]] | None = None
@@ -185,7 +189,11 @@ class StreamSteps:
         assert self._next is not None
         program, arrays = self._next
         self._next = None
-        self.results = program.run(arrays, self._execution)
+        if self._guards is None:
+            self.results = program.run(arrays, self._execution)
+        else:
+            guard = self._guards.get(program) or self._guards.setdefault(program, Guard(program))
+            self.results = guard.run(arrays, self._execution, self.done)
         self.done += 1
         return self.results[0].reshape(-1)
 

@@ -23,6 +23,7 @@ from kgraph.models.inspection import Inspection
 from kgraph.models.model_data import Data, input_arrays
 from kgraph.models.steps import ArraySteps, Steps, StreamSteps
 from kgraph.models.training_programs import TrainingSetup
+from kgraph.numeric_guard import Guard, reported
 from kgraph.progress import ProgressLine, on_terminal, write_line
 from kgraph.random_seed import next_seed
 from kgraph.stepping import batch_loop
@@ -144,12 +145,12 @@ class Trainer(Inspection):
         line = ProgressLine(bool(verbose) and on_terminal())
         if is_stream(x):
             stream = StreamSteps("predict", BatchSource(x, wanted), PredictionBatches(self, "predict"), wanted,
-                                 self._execution())  # fmt: skip
+                                 self._execution(), self._guarded())  # fmt: skip
             return self._model.pack_outputs(self._predicted_stream(stream, line, callbacks, verbose))
         arrays, _ = input_arrays(self, "predict", x, empty=True)
         if wanted is not None:
             arrays = [array[: wanted * batch_size] for array in arrays]
-        loop = batch_loop(self._predict_program(), arrays, batch_size, self._execution())
+        loop = batch_loop(self._predict_program(), arrays, batch_size, self._execution(), self._guarded())
         hooks = CallbackList(callbacks, self, {"steps": loop.steps, "verbose": verbose})
         hooks.on_predict_begin()
         line.start("predict", loop.steps, patience=0.5)
@@ -157,7 +158,8 @@ class Trainer(Inspection):
             first = loop.done
             if hooks.watches_predict:
                 hooks.on_predict_batch_begin(first)
-            loop.advance(1 if hooks.watches_predict else None)
+            with reported("predict"):
+                loop.advance(1 if hooks.watches_predict else None)
             if hooks.watches_predict:
                 rows = slice(first * batch_size, (first + 1) * batch_size)
                 outputs = self._model.pack_outputs([result[rows] for result in loop.results])
@@ -176,7 +178,8 @@ class Trainer(Inspection):
         steps.begin()
         while steps.unfinished:
             hooks.on_predict_batch_begin(steps.done)
-            steps.advance()
+            with reported("predict"):
+                steps.advance()
             parts.append(steps.results)
             hooks.on_predict_batch_end(steps.done - 1, {"outputs": self._model.pack_outputs(steps.results)})
             if line.due():
@@ -196,7 +199,11 @@ class Trainer(Inspection):
         data = self._prepared("train_on_batch", x, y, sample_weight, class_weight)
         program = self._program("train", data)
         setup.reset()
-        program.run(data.arrays, self._execution())
+        if self._guarded():
+            with reported("train_on_batch"):
+                Guard(program).run(data.arrays, self._execution(), 0)
+        else:
+            program.run(data.arrays, self._execution())
         return _reported(setup, "train", setup.logs(), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
@@ -227,19 +234,19 @@ class Trainer(Inspection):
             _refuse_beside_stream("fit", y=y, sample_weight=sample_weight, validation_split=validation_split or None)
             batches = TrainingBatches(self, "train", "fit", class_weight)
             source = BatchSource(x, wanted, _random(shuffle))
-            return StreamSteps("fit", source, batches, wanted, self._execution()), None
+            return StreamSteps("fit", source, batches, wanted, self._execution(), self._guarded()), None
         data, held_back = self._prepared("fit", x, y, sample_weight, class_weight), None
         if validation_split:
             at = split_at(data.rows, validation_split)
             data, held_back = data.part(0, at), data.part(at, data.rows)
-        loop = batch_loop(self._program("train", data), data.arrays, batch_size, self._execution())
+        loop = batch_loop(self._program("train", data), data.arrays, batch_size, self._execution(), self._guarded())
         return ArraySteps("fit", loop, data.rows, wanted, _random(shuffle)), held_back
 
     def _array_steps(self, data: Data, batch_size: int, steps: int | None = None) -> ArraySteps:
         """Steps of an evaluation, of the first `steps` batches."""
         if steps is not None:
             data = data.part(0, min(data.rows, steps * batch_size))
-        loop = batch_loop(self._program("evaluate", data), data.arrays, batch_size, self._execution())
+        loop = batch_loop(self._program("evaluate", data), data.arrays, batch_size, self._execution(), self._guarded())
         return ArraySteps("evaluate", loop, data.rows)
 
     def _evaluation_steps(
@@ -249,7 +256,7 @@ class Trainer(Inspection):
             return self._array_steps(self._prepared(call, x, y, sample_weight), batch_size, steps)
         _refuse_beside_stream(call, y=y, sample_weight=sample_weight)
         return StreamSteps(call, BatchSource(x, steps), TrainingBatches(self, "evaluate", call), steps,
-                           self._execution())  # fmt: skip
+                           self._execution(), self._guarded())  # fmt: skip
 
     def _validation_steps(self, data: Any, batch_size: int, steps: int | None) -> Steps | None:
         """Steps over rows that were kept, or over what the user gave; None if there is nothing."""

@@ -11,6 +11,7 @@ from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, StateError
 from kgraph.ir.dtypes import dtype_of, f32
 from kgraph.ir.graph import Value
+from kgraph.ir.location import layer_scope
 from kgraph.ir.opdef import emitting
 from kgraph.ir.operators import cast
 from kgraph.ir.types import TensorType
@@ -132,14 +133,17 @@ class TrainingSetup:
         optimizer, loss, metrics, loss_weights, weighted_metrics: as given to `compile`; names are checked at once,
             structures by `check_structure`, when the outputs are known.
         execution: "interpreter" to run step by step; None for the setting in force.
+        guarded: whether a NaN or Inf is an error.
     """
 
     def __init__(
-        self, optimizer: Any, loss: Any, metrics: Any, loss_weights: Any, weighted_metrics: Any, execution: str | None
-    ) -> None:
+        self, optimizer: Any, loss: Any, metrics: Any, loss_weights: Any, weighted_metrics: Any, execution: str | None,
+        guarded: bool = False,
+    ) -> None:  # fmt: skip
         self.optimizer: Optimizer = get_optimizer(optimizer)
         self.loss = loss
         self.execution = execution
+        self.guarded = guarded
         self._metrics, self._weighted_metrics, self._loss_weights = metrics, weighted_metrics, loss_weights
         self._losses = map_leaves(as_loss, loss)
         for name in flatten([metrics or [], weighted_metrics or []]):
@@ -354,7 +358,8 @@ class TrainingSetup:
             if target.loss is None:
                 continue
             _refuse_softmax_of_one(trace, target, y_pred)
-            part = target.loss(y_true, y_pred, weight)
+            with layer_scope(f"loss of {target.name}" if target.prefix else "loss"):
+                part = target.loss(y_true, y_pred, weight)
             if part.type.rank:
                 raise ArgumentError(f"loss of output '{target.name}'", expected="one number",
                                     received="a loss without reduction")  # fmt: skip

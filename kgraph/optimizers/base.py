@@ -15,6 +15,7 @@ from kgraph.eager import run_on_arrays
 from kgraph.errors import ArgumentError, DTypeError, StateError
 from kgraph.initializers import get as get_initializer
 from kgraph.ir.dtypes import DType, f32, f64, i64
+from kgraph.ir.location import layer_scope
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import cast
 from kgraph.keras_tensor import active_trace
@@ -289,7 +290,8 @@ class Optimizer:
         if not pairs:
             raise ArgumentError(f"optimizer '{self.name}'.apply", expected="a gradient", received="none")
         self._build_for(variables)
-        self.make_step([g for g, _ in pairs], [v for _, v in pairs])
+        with layer_scope(self.name):
+            self.make_step([g for g, _ in pairs], [v for _, v in pairs])
 
     def make_step(self, gradients: list[Any], variables: list[Variable]) -> None:
         """Add one step to the program being traced: update, averages, constraints, and the counter."""
