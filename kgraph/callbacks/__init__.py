@@ -13,6 +13,7 @@ from kgraph.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlat
 from kgraph.callbacks.progress_bar import ProgbarLogger
 from kgraph.callbacks.records import BaseLogger, CSVLogger, History, RemoteMonitor
 from kgraph.callbacks.stopping import EarlyStopping, TerminateOnNaN
+from kgraph.callbacks.tensorboard import TensorBoard
 from kgraph.optimizers.schedules import CosineAnnealing, MultiStepDecay, StepDecay
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "RemoteMonitor",
     "StepDecay",
     "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

@@ -27,6 +27,7 @@ HOMES = {
     "llvmlite": ("kgraph.compiler.codegen", "kgraph.runtime.loader"),
     "h5py": ("kgraph.saving", "kgraph.weights_h5"),
     "networkx": ("kgraph.compiler.analysis",),
+    "tensorboardX": ("kgraph.callbacks.tensorboard",),
 }
 
 # (module, package) that may be imported inside a function: heavy packages, and the compiler, which only models that
@@ -37,6 +38,7 @@ LAZY: frozenset[tuple[str, str]] = frozenset(
         ("kgraph.runtime.loader", "llvmlite"),
         ("kgraph.engine", "kgraph.compiler"),
         ("kgraph.weights_h5", "h5py"),
+        ("kgraph.callbacks.tensorboard", "tensorboardX"),
     }
 )
 
