@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from kgraph.variable import Variable
+from kgraph.whole_files import write_whole
 
 if TYPE_CHECKING:
     import h5py
@@ -59,20 +58,10 @@ def write_weights(model: WeightedModel, path: str | os.PathLike[str]) -> None:
     """
     import h5py
 
-    target = Path(path)
     memory = io.BytesIO()  # HDF5 itself may end the process when a disk is full
     with h5py.File(memory, "w") as file:
         _write_model(file, model)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with open(part, "xb") as out:
-            out.write(memory.getbuffer())
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, memory.getbuffer())
 
 
 def _write_model(file: h5py.File, model: WeightedModel) -> None:

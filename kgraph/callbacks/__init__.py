@@ -5,6 +5,7 @@ epochs, as `learning_rate=` of an optimizer they count steps.
 """
 
 from kgraph.callbacks.averages import SwapEMAWeights
+from kgraph.callbacks.backup import BackupAndRestore
 from kgraph.callbacks.callback import Callback, Logs
 from kgraph.callbacks.callback_list import CallbackList
 from kgraph.callbacks.checkpoints import ModelCheckpoint
@@ -17,6 +18,7 @@ from kgraph.callbacks.tensorboard import TensorBoard
 from kgraph.optimizers.schedules import CosineAnnealing, MultiStepDecay, StepDecay
 
 __all__ = [
+    "BackupAndRestore",
     "BaseLogger",
     "CSVLogger",
     "Callback",

@@ -14,6 +14,7 @@ from kgraph.metrics import Metric
 from kgraph.models.model_data import Data, free_data, input_arrays, training_data
 from kgraph.models.sample_weights import class_weights
 from kgraph.models.step_methods import StepMethods, replaced
+from kgraph.models.steps import Steps
 from kgraph.models.targets import Target
 from kgraph.models.training_programs import StepArguments, TrainingSetup, WeightTypes, predict_program
 from kgraph.nesting import flatten
@@ -30,6 +31,8 @@ class Compiled(StepMethods):
     _history: History | None = None
     _stop = False
     _predicting: tuple[Any, CompiledProgram, list[TensorType]] | None = None  # version, program, types of the outputs
+    _running: Steps | None = None  # in `fit`
+    _resumed_epoch = 0  # where a callback lets `fit` go on
     _last_data: Data | None = None  # without its arrays: what a step of the model's own was traced for
 
     # --- compile ------------------------------------------------------------------------------------------------------

@@ -124,7 +124,9 @@ class EpochLoop:
         measured = [] if self._validation is None else self._setup.trackers("evaluate")
         evaluated = [f"val_{name}" for name, _ in measured]
         self._hooks.check_names([*names, *evaluated], names)
+        self._model._running, self._model._resumed_epoch = self._steps, epochs.start
         self._hooks.on_train_begin()
+        epochs = range(max(epochs.start, self._model._resumed_epoch), epochs.stop)
         logs = LogValues()
         with interrupts_between_steps() as interrupt:
             for number, epoch in enumerate(epochs):
@@ -158,7 +160,8 @@ class EpochLoop:
     def _train(self, epoch: int, interrupt: InterruptFlag) -> None:
         """One round of steps, or until a callback stops; many run at a time unless a callback looks at each."""
         setup, steps, hooks = self._setup, self._steps, self._hooks
-        setup.reset()
+        if not steps.done:  # else a callback lets an epoch go on
+            setup.reset()
         line = self._progress[0] if self._progress else None
         while steps.unfinished:
             first = steps.done

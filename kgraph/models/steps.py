@@ -40,6 +40,12 @@ class Steps(Protocol):
     def ended(self, epochs: int, wanted: int) -> None:
         """Warn, unless that was done, that there are no data for further epochs."""
 
+    def position(self) -> dict[str, Any]:
+        """How far the steps are, as JSON can hold it."""
+
+    def go_to(self, position: dict[str, Any], batch: int) -> None:
+        """Go on from a position of the same steps over the same data, after so many batches of an epoch."""
+
 
 class Shortage:
     """Warns once that data end too early.
@@ -85,6 +91,8 @@ class ArraySteps:
         self._loop, self._rows, self._wanted, self._random = loop, rows, wanted, random
         self._shortage = Shortage(call, wanted)
         self._first = 0
+        self._before_order: Any = None  # state of `random` before it drew the order in force
+        self._within = False  # an epoch that another process began
 
     @property
     def steps(self) -> int:
@@ -103,9 +111,29 @@ class ArraySteps:
 
     def begin(self) -> None:
         """Begin an epoch."""
+        if self._within:
+            self._within = False
+            return
         if self._wanted is None or self._loop.done == 0 or not self._loop.unfinished:
-            self._loop.restart(None if self._random is None else self._random.permutation(self._rows))
+            self._restart()
         self._first = self._loop.done
+
+    def _restart(self) -> None:
+        if self._random is not None:
+            self._before_order = self._random.bit_generator.state
+        self._loop.restart(None if self._random is None else self._random.permutation(self._rows))
+
+    def position(self) -> dict[str, Any]:
+        """State of the random numbers before the order was drawn, and where in it the epoch and the next step begin."""
+        return {"order": self._before_order, "first": self._first, "done": self._loop.done}
+
+    def go_to(self, position: dict[str, Any], batch: int) -> None:
+        """Draw the same order, and go on where it was left."""
+        if self._random is not None and position["order"] is not None:
+            self._random.bit_generator.state = position["order"]
+        self._restart()
+        self._first, self._loop.done = position["first"], position["done"]
+        self._within = batch > 0
 
     def advance(self, at_most: int | None = None) -> np.ndarray:
         """Run the next stretch; the losses of its batches."""
@@ -183,6 +211,16 @@ class StreamSteps:
             self._source.begin()
             self.done = 0
         self._begun = False
+
+    def position(self) -> dict[str, Any]:
+        """Nothing: a stream begins anew."""
+        return {}
+
+    def go_to(self, position: dict[str, Any], batch: int) -> None:
+        """Drop the batches that the epoch has had already."""
+        while self.done < batch and self.unfinished:
+            self._next = None
+            self.done += 1
 
     def advance(self, at_most: int | None = None) -> np.ndarray:
         """Run one step; its loss."""
