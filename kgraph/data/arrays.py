@@ -128,6 +128,18 @@ def is_prepared(array: Any, type_: TensorType) -> bool:
     return True
 
 
+def quickly_prepared(array: Any, type_: TensorType) -> Array | None:
+    """The same as `prepare` for an array that is prepared or has but another size of number; None for all others."""
+    if is_prepared(array, type_):
+        return array  # type: ignore[no-any-return]
+    dtype = type_.dtype.to_numpy()
+    if type(array) is not np.ndarray or array.dtype.kind != dtype.kind or dtype.kind not in "fi":
+        return None
+    made = np.ascontiguousarray(array, dtype)
+    whole = dtype.kind == "f" or bool((made == array).all())
+    return made if whole and is_prepared(made, type_) else None
+
+
 def _check_whole(array: Array, dtype: np.dtype[Any], name: str) -> None:
     """DTypeError unless the integer type `dtype` can hold every number of `array`."""
     if array.dtype.kind == "f":

@@ -15,7 +15,7 @@ class PyDataset:
     """Base of data that are made batch by batch. Subclasses write `__getitem__` and, unless endless, `__len__`.
 
     Args:
-        workers: number of threads that make batches ahead; with 1 a batch is made when the training step wants it.
+        workers: number of threads that make batches ahead; with 1 there is a thread only if batches take long.
         use_multiprocessing: accepted as in Keras; the workers are threads, which cannot be lost.
         max_queue_size: how many batches may wait, with several workers.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 
+from kgraph.data.ahead import BatchesAhead
 from kgraph.data.py_dataset import PyDataset
 from kgraph.errors import DataError
 
@@ -37,9 +39,16 @@ def unpack(batch: Any, what: str) -> tuple[Any, Any, Any]:
     return x, y, weight
 
 
+# After so many batches in a row that waited, or took, so many seconds the next ones are made in a thread. A thread that
+# computes takes a processor from the step: that pays later than one that waits for a disk.
+SLOW_BATCHES, SLOW_WAITING, SLOW_SECONDS = 2, 0.0003, 0.005
+
+
 class BatchSource:
     """The batches of a stream, epoch by epoch.
 
+    Batches that take long to make are made in a thread while the step before them runs, up to `BatchesAhead.AHEAD` of
+    them, but none that is not of the epoch; quick ones are taken without a thread, which would cost more than it saves.
     An epoch of `steps` batches goes on where the last one ended; without `steps` every epoch begins anew, as far as the
     stream can do that: a generator cannot.
 
@@ -57,6 +66,7 @@ class BatchSource:
         self._batches: Iterator[Any] | None = None
         self._number = 0
         self._fresh = False
+        self._slow = 0  # how many batches in a row took long
         self.length = _length(stream)
 
     def begin(self) -> None:
@@ -65,6 +75,8 @@ class BatchSource:
             self._stream.on_epoch_begin()
         if self._batches is None or self._steps is None:
             self._batches = self._opened()
+        elif isinstance(self._batches, BatchesAhead):
+            self._batches.allow(self._steps)
         self._number = 0
 
     def end(self) -> None:
@@ -79,6 +91,7 @@ class BatchSource:
         """
         if self._batches is None:
             return None
+        started, worked = time.perf_counter(), time.thread_time()
         try:
             batch = next(self._batches)
         except StopIteration:
@@ -92,7 +105,16 @@ class BatchSource:
             raise
         self._number += 1
         self._fresh = False
+        seconds, busy = time.perf_counter() - started, time.thread_time() - worked
+        self._slow = self._slow + 1 if seconds - busy > SLOW_WAITING or seconds > SLOW_SECONDS else 0
+        if self._slow >= SLOW_BATCHES and not self._has_thread():
+            wanted = self.length if self._steps is None else self._steps
+            self._batches = BatchesAhead(self._batches, None if wanted is None else wanted - self._number)
         return (batch,)
+
+    def _has_thread(self) -> bool:
+        own = isinstance(self._stream, PyDataset) and self._stream.workers > 1
+        return own or isinstance(self._batches, BatchesAhead)
 
     def _opened(self) -> Iterator[Any]:
         self._fresh = True

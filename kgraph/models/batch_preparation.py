@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kgraph.data import is_prepared, unpack
+from kgraph.data import quickly_prepared, unpack
 from kgraph.engine import CompiledProgram
 from kgraph.ir.types import TensorType
 from kgraph.models.model_data import check_target, input_arrays
@@ -35,7 +35,8 @@ class PredictionBatches:
 class TrainingBatches:
     """Inputs, labels and weights for the program "train" or "evaluate".
 
-    A batch whose arrays have the types of the last batch's arguments is used as it is; others are converted.
+    A batch whose arrays have the types of the last batch's arguments is used as it is; others are converted,
+    quickly if only the size of their numbers differs.
 
     Args:
         model: a `Compiled`.
@@ -73,16 +74,19 @@ class TrainingBatches:
         if self._class_weight is not None or len(arrays) != len(self._types):
             return None
         rows = len(arrays[0]) if isinstance(arrays[0], np.ndarray) else 0
-        for array, type_ in zip(arrays, self._types, strict=True):
-            if not is_prepared(array, type_) or len(array) != rows:
+        ready = []
+        for given, type_ in zip(arrays, self._types, strict=True):
+            array = quickly_prepared(given, type_)
+            if array is None or len(array) != rows:
                 return None
             # NaN and infinities give such a sum; the long way then finds and names them.
             if not self._warned and array.dtype.kind == "f" and not np.isfinite(array.sum()):
                 return None
+            ready.append(array)
         inputs = len(_leaves(x))
-        for target, labels in zip(self._model._setup.targets, arrays[inputs:], strict=False):
+        for target, labels in zip(self._model._setup.targets, ready[inputs:], strict=False):
             check_target(target, labels)
-        return arrays
+        return ready
 
 
 def _leaves(part: Any) -> Sequence[Any]:
