@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgraph.config import floatx
+from kgraph.data.frames import columns_of, frame_array, is_frame
 from kgraph.errors import ArgumentError, DataError, DTypeError, KgraphWarning, ShapeError
 from kgraph.ir.dims import Dim, DimExpr
 from kgraph.ir.dtypes import DType
@@ -28,7 +29,9 @@ def as_array(value: Any, name: str) -> Array:
         DataError: ragged rows, strings, Python objects.
     """
     try:
-        array = np.asarray(value)
+        array = frame_array(value, name) if is_frame(value) else np.asarray(value)
+    except DataError:
+        raise
     except ValueError:
         raise DataError(_ragged(value, name)) from None
     if array.dtype.kind in "US":
@@ -69,10 +72,13 @@ def named_arrays(data: Any, names: Sequence[str], argument: str) -> list[tuple[s
     """(what messages call it, array) for each input or output, from an array, or a list or dict of them.
 
     Args:
-        data: with one name: an array, nested lists, or a list or dict of one array; with more: a list or dict.
+        data: with one name: an array, nested lists, or a list or dict of one array; with more: a list or dict, or a
+            frame that has a column of each name.
         names: of the inputs or outputs, in order.
         argument: "x" or "y".
     """
+    if is_frame(data) and len(names) > 1 and set(names) <= set(columns_of(data)):
+        data = {name: column for name, column in columns_of(data).items() if name in names}
     if isinstance(data, dict):
         missing = [name for name in names if name not in data]
         extra = [str(name) for name in data if name not in names]
