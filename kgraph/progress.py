@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -106,6 +106,14 @@ class InterruptFlag:
 
     def __init__(self) -> None:
         self.pressed = False
+        self._at_once = False
+
+    def press(self) -> None:
+        """Ctrl-C: raise KeyboardInterrupt if nothing must be completed first, or if this is the second time."""
+        if self.pressed or self._at_once:
+            self.pressed = False
+            raise KeyboardInterrupt
+        self.pressed = True
 
     def check(self) -> None:
         """Raise the KeyboardInterrupt that was held back."""
@@ -113,13 +121,22 @@ class InterruptFlag:
             self.pressed = False
             raise KeyboardInterrupt
 
+    def ask(self, question: Callable[[], bool]) -> bool:
+        """The answer, for which Ctrl-C does not wait: the user's code may take long to give it, or never do."""
+        self.check()
+        self._at_once = True
+        try:
+            return question()
+        finally:
+            self._at_once = False
+
 
 @contextmanager
 def interrupts_between_steps() -> Iterator[InterruptFlag]:
-    """Hold Ctrl-C back until `check`, so that a model is never left in the middle of a step.
+    """Hold Ctrl-C back until `check` or `ask`, so that a model is never left in the middle of a step.
 
-    A second Ctrl-C acts at once. Elsewhere than in the main thread, or where the program has its own handler for the
-    signal, nothing changes.
+    A second Ctrl-C acts at once; one that nobody looked at acts at the end. Elsewhere than in the main thread, or where
+    the program has its own handler for the signal, nothing changes.
     """
     flag = InterruptFlag()
     main = threading.current_thread() is threading.main_thread()
@@ -128,12 +145,11 @@ def interrupts_between_steps() -> Iterator[InterruptFlag]:
         return
 
     def hold(number: int, frame: FrameType | None) -> None:
-        if flag.pressed:
-            raise KeyboardInterrupt
-        flag.pressed = True
+        flag.press()
 
     signal.signal(signal.SIGINT, hold)
     try:
         yield flag
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    flag.check()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from kgraph.data.workers import Workers
 from kgraph.errors import ArgumentError
 
 
@@ -18,6 +17,10 @@ class PyDataset:
         workers: number of threads that make batches ahead; with 1 there is a thread only if batches take long.
         use_multiprocessing: accepted as in Keras; the workers are threads, which cannot be lost.
         max_queue_size: how many batches may wait, with several workers.
+
+    Attributes:
+        timeout: seconds after which a batch that several workers do not finish is an error, which names the worker and
+            what it does; set it on the class or the object.
 
     >>> import numpy as np
     >>> class Squares(PyDataset):
@@ -32,6 +35,7 @@ class PyDataset:
 
     workers = 1
     max_queue_size = 10
+    timeout = 600.0
 
     def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10) -> None:
         for name, value in (("workers", workers), ("max_queue_size", max_queue_size)):
@@ -64,19 +68,6 @@ class PyDataset:
             count = self.num_batches
             order = itertools.count() if count is None else range(count)
         if self.workers > 1:
-            return self._made_ahead(order)
+            workers = Workers(self.__getitem__, self.workers, type(self).__name__, self.timeout)
+            return workers.in_order(map(int, order), self.max_queue_size)
         return (self[int(index)] for index in order)
-
-    def _made_ahead(self, order: Iterable[int]) -> Iterator[Any]:
-        """The same, made by threads while earlier batches are in use."""
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix=type(self).__name__)
-        waiting: deque[Future[Any]] = deque()
-        try:
-            for index in order:
-                waiting.append(pool.submit(self.__getitem__, int(index)))
-                if len(waiting) > self.max_queue_size:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)

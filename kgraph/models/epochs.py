@@ -79,10 +79,11 @@ def run_evaluation(
     setup: TrainingSetup, steps: Steps, hooks: CallbackList, interrupt: InterruptFlag | None = None
 ) -> dict[str, Any]:
     """Loss and metrics over one round of `steps`."""
+    interrupt = interrupt or InterruptFlag()
     hooks.on_test_begin()
     setup.reset()
     steps.begin()
-    while steps.unfinished:
+    while interrupt.ask(lambda: steps.unfinished):
         first = steps.done
         if hooks.watches_test:
             hooks.on_test_batch_begin(first)
@@ -90,8 +91,6 @@ def run_evaluation(
             steps.advance(1 if hooks.watches_test else None)
         if hooks.watches_test:
             hooks.on_test_batch_end(first, setup.logs("evaluate"))
-        if interrupt is not None:
-            interrupt.check()
     steps.finish()
     logs = setup.logs("evaluate")
     hooks.on_test_end(logs)
@@ -131,7 +130,7 @@ class EpochLoop:
         with interrupts_between_steps() as interrupt:
             for number, epoch in enumerate(epochs):
                 self._steps.begin()
-                if not self._steps.unfinished:
+                if not interrupt.ask(lambda: self._steps.unfinished):
                     self._steps.ended(number, len(epochs))
                     break
                 self._hooks.on_epoch_begin(epoch)
@@ -163,7 +162,7 @@ class EpochLoop:
         if not steps.done:  # else a callback lets an epoch go on
             setup.reset()
         line = self._progress[0] if self._progress else None
-        while steps.unfinished:
+        while interrupt.ask(lambda: steps.unfinished):
             first = steps.done
             if hooks.watches_train:
                 hooks.on_train_batch_begin(first)
@@ -174,8 +173,6 @@ class EpochLoop:
                 hooks.on_train_batch_end(first, setup.logs())
             if line is not None and line.due():
                 line.show(steps.done - 1, setup.logs())
-            if interrupt.pressed:
-                interrupt.check()
             if self._model.stop_training:
                 return
         steps.finish()
