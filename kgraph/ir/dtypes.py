@@ -64,6 +64,7 @@ u32 = DType("u32", "uint32", "unsigned", 32, "i32")
 bool_ = DType("bool", "bool", "bool", 8, "i8")
 
 ALL: tuple[DType, ...] = (f32, f64, i32, i64, u8, u32, bool_)
+_OF_NUMPY = {np.dtype(d.numpy): d for d in ALL}
 BY_NAME = {d.name: d for d in ALL} | {d.numpy: d for d in ALL}
 
 # Position in the order bool < u8 < i32 < u32 < i64 < f32 < f64: a pair promotes to the later one.
@@ -79,6 +80,8 @@ def dtype_of(value: DType | str | type | npt.DTypeLike) -> DType:
     """
     if isinstance(value, DType):
         return value
+    if isinstance(value, np.dtype) and value in _OF_NUMPY:  # NumPy takes long to name a type
+        return _OF_NUMPY[value]
     if isinstance(value, str) and value in BY_NAME:
         return BY_NAME[value]
     try:

@@ -6,9 +6,9 @@ import functools
 import inspect
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -49,6 +49,8 @@ _SHAPE_ARGUMENTS = ("input_shape", "input_dim", "batch_input_shape", "batch_size
 
 # The address space of a process on today's machines: more cannot be meant.
 MAX_WEIGHT_BYTES = 1 << 47
+
+_Kind = TypeVar("_Kind")
 
 
 class Layer(WeightOptions, Configured):
@@ -183,8 +185,7 @@ class Layer(WeightOptions, Configured):
 
     def sublayers(self) -> list[Layer]:
         """The layers held by attributes, also inside lists and dicts, in the order of assignment."""
-        found = (leaf for value in self.__dict__.values() for leaf in _held(value) if isinstance(leaf, Layer))
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(_held(self.__dict__.values(), Layer)))
 
     def all_layers(self) -> list[Layer]:
         """This layer and every layer below it, each once, parents first."""
@@ -199,9 +200,8 @@ class Layer(WeightOptions, Configured):
 
     def _own_weights(self) -> list[Variable]:
         made = [*self._trainable_variables, *self._non_trainable_variables]
-        attributes = (value for key, value in self.__dict__.items() if key not in self.not_weights)
-        held = (leaf for value in attributes for leaf in _held(value) if isinstance(leaf, Variable))
-        return list(dict.fromkeys([*made, *held]))
+        attributes = [value for key, value in self.__dict__.items() if key not in self.not_weights]
+        return list(dict.fromkeys([*made, *_held(attributes, Variable)]))
 
     @property
     def weights(self) -> list[Variable]:
@@ -528,15 +528,20 @@ def _shape_of(leaf: Any) -> tuple[int | None, ...] | None:
     return keras_shape(leaf.type.shape) if isinstance(leaf, Operators) else None  # type: ignore[attr-defined]
 
 
-def _held(value: Any) -> Iterator[Any]:
-    """What an attribute holds: itself, or the leaves of nested lists, tuples and dicts in their own order."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _held(part)
-    else:
-        yield value
+def _held(values: Iterable[Any], kind: type[_Kind]) -> list[_Kind]:
+    """The objects of a kind among values, and in nested lists, tuples and dicts among them, in their own order.
+
+    It is asked many times while a model is made: that is why it is a plain loop.
+    """
+    found: list[_Kind] = []
+    for value in values:
+        if isinstance(value, kind):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += _held(value, kind)
+        elif isinstance(value, dict):
+            found += _held(value.values(), kind)
+    return found
 
 
 def _symbolic_names_of_caller(like: str) -> list[str]:
