@@ -1,8 +1,8 @@
 """Pooling over windows of channels-last tensors.
 
 The regions at the borders are known, so nothing is padded: each has a loop nest of its own over the taps that lie
-inside. A maximum is found twice where gradients are needed, once for its value and once for its place; the places are
-small integers, and the gradient is linear in dy: `max_unpool` puts dy at the places, `max_pick` reads there.
+inside. Where gradients are needed the places of the maxima are found as well; they are small integers, and the gradient
+is linear in dy: `max_unpool` puts dy at the places, `max_pick` reads there.
 """
 
 from __future__ import annotations
@@ -118,8 +118,15 @@ def _infer_index(types: Types, attrs: Attrs) -> TensorType:
     return _infer_pool("max_pool_index")(types, attrs).with_dtype(index_type(attrs["window"]))
 
 
+def _infer_places(types: Types, attrs: Attrs) -> tuple[TensorType, TensorType]:
+    value = _infer_pool("max_pool_places")(types, attrs)
+    return value, value.with_dtype(index_type(attrs["window"]))
+
+
 def _index_loops(context: LoopContext, **attrs: Any) -> tuple[Stmt, ...]:
-    source, result = context.in_types[0], context.out_types[0].dtype
+    """The places, as the last result; before them the maxima if there are two."""
+    source, result = context.in_types[0], context.out_types[-1].dtype
+    last = len(context.out_types) - 1
     dtype, window = source.dtype, attrs["window"]
 
     def elements(context: LoopContext, index: Index, taps: Taps, c: Dim) -> tuple[Stmt, ...]:
@@ -138,7 +145,8 @@ def _index_loops(context: LoopContext, **attrs: Any) -> tuple[Stmt, ...]:
             *over_taps(context, taps, lambda _, at: (Accumulate(best, "max", context.read(0, (*at, c))),)),
             Init(place, behind),
             *over_taps(context, taps, candidate),
-            *context.write(0, (*index, c), cast(Local(place, i32), result)),
+            *(context.write(0, (*index, c), Local(best, dtype)) if last else ()),
+            *context.write(last, (*index, c), cast(Local(place, i32), result)),
         )
 
     regions = [output_regions(a) for a in _axes("max_pool_index", source.shape, attrs)]
@@ -367,6 +375,18 @@ def max_pool_index(x: Array, **attrs: Any) -> Any:
 
 
 @primitive(
+    infer=_infer_places,
+    grad=NoGrad("a pass makes it after differentiation"),
+    lower=Loops(_index_loops, reads_once=False),
+    samples=_index_samples,
+    errors=_ERRORS,
+)
+def max_pool_places(x: Array, **attrs: Any) -> Any:
+    """The results of max_pool and of max_pool_index."""
+    return max_pool.reference(x, **attrs), max_pool_index.reference(x, **attrs)
+
+
+@primitive(
     infer=_infer_unpool,
     grad=_unpool_grad,
     lower=Loops(_unpool_loops, reads_once=False),
@@ -479,4 +499,4 @@ def _tap_counts(axes: Sequence[Axis]) -> Array | None:
     return counts
 
 
-OPS = (max_pool, max_pool_index, max_unpool, max_pick, sum_pool, sum_unpool)
+OPS = (max_pool, max_pool_index, max_pool_places, max_unpool, max_pick, sum_pool, sum_unpool)

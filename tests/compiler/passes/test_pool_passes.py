@@ -1,0 +1,99 @@
+"""Max-pooling before relu, and places of maxima found in the forward pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pass_checks import becomes, graph_of, stays
+
+from kgraph.compiler.passes.autodiff import autodiff
+from kgraph.compiler.passes.dce import dce
+from kgraph.compiler.passes.pool_before_relu import pool_before_relu
+from kgraph.compiler.passes.pool_places import pool_places
+from kgraph.ir.dtypes import f32
+from kgraph.ir.graph import GraphBuilder
+from kgraph.ir.opdef import emitting
+from kgraph.ir.types import TensorType
+from kgraph.ir.verify import verify
+from kgraph.primitives import REGISTRY
+from kgraph.runtime.interpreter import interpret
+
+POOL = "{high=[0], low=[0], strides=[2], window=[2]}"
+OTHER = "{high=[1], low=[0], strides=[2], window=[2]}"
+INPUT = "%x: f32[n, 5, 3]"
+HALF = "f32[n, 2, 3]"
+
+
+def test_relu_runs_behind_the_pooling():
+    becomes(
+        pool_before_relu, INPUT,
+        f"%0 = relu(%x) : f32[n, 5, 3]\n%1 = max_pool(%0) {POOL} : {HALF}\nreturn %1",
+        f"%0 = max_pool(%x) {POOL} : {HALF}\n%1 = relu(%0) : {HALF}\nreturn %1",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [
+    f"%0 = relu(%x) : f32[n, 5, 3]\n%1 = max_pool(%0) {POOL} : {HALF}\nreturn %1, %0",
+    f"%0 = relu(%x) : f32[n, 5, 3]\n%1 = max_pool(%0) {POOL} : {HALF}\n%2 = exp(%0) : f32[n, 5, 3]\nreturn %1, %2",
+    f"%0 = exp(%x) : f32[n, 5, 3]\n%1 = max_pool(%0) {POOL} : {HALF}\nreturn %1",
+    f"%0 = relu(%x) : f32[n, 5, 3]\n%1 = sum_pool(%0) {POOL} : {HALF}\nreturn %1",
+    f"%0 = max_pool(%x) {POOL} : {HALF}\nreturn %0",
+])  # fmt: skip
+def test_relu_stays_where_it_is_read_otherwise(body):
+    stays(pool_before_relu, INPUT, body)
+
+
+def differentiated(values):
+    """pool(relu(x)) and its gradient, without and with the pass."""
+    builder = GraphBuilder("g", REGISTRY)
+    x, dy = (builder.input(TensorType(f32, s)) for s in (values.shape, (2, 3, 3, 4)))
+    with emitting(builder):
+        y = builder.emit("max_pool", builder.emit("relu", x), window=(2, 3), strides=(2, 2), low=(0, 1), high=(0, 1))
+        loss = builder.emit("sum", y * dy, axes=(0, 1, 2, 3), keepdims=False)
+        slope = builder.emit("gradient", loss, x)
+    graph = builder.build([y, slope])
+    rng = np.random.default_rng(1)
+    given = [values, rng.standard_normal((2, 3, 3, 4)).astype(np.float32)]
+    return [interpret(autodiff(g), given) for g in (graph, pool_before_relu(graph))]
+
+
+def test_value_and_gradient_are_equal_to_the_bit():
+    rng = np.random.default_rng(0)
+    ties = rng.integers(-2, 3, (2, 6, 5, 4)).astype(np.float32)
+    special = rng.standard_normal((2, 6, 5, 4)).astype(np.float32)
+    special.reshape(-1)[::7] = np.nan
+    special.reshape(-1)[::5] = -0.0
+    special.reshape(-1)[::11] = -np.inf
+    for values in (ties, special, -np.abs(special)):
+        (y, slope), (y_moved, slope_moved) = differentiated(values)
+        np.testing.assert_array_equal(y, y_moved)
+        np.testing.assert_array_equal(slope, slope_moved)
+
+
+def test_places_are_found_with_the_maxima():
+    becomes(
+        pool_places, INPUT,
+        f"%0 = max_pool(%x) {POOL} : {HALF}\n%1 = exp(%0) : {HALF}\n"
+        f"%2 = max_pool_index(%x) {POOL} : u8[n, 2, 3]\nreturn %1, %2",
+        f"%0, %1 = max_pool_places(%x) {POOL} : {HALF}, u8[n, 2, 3]\n%2 = exp(%0) : {HALF}\nreturn %2, %1",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [
+    f"%0 = max_pool(%x) {POOL} : {HALF}\nreturn %0",
+    f"%0 = max_pool_index(%x) {POOL} : u8[n, 2, 3]\nreturn %0",
+    f"%0 = max_pool_index(%x) {POOL} : u8[n, 2, 3]\n%1 = max_pool(%x) {POOL} : {HALF}\nreturn %0, %1",
+    f"%0 = max_pool(%x) {POOL} : {HALF}\n%1 = max_pool_index(%x) {OTHER} : u8[n, 3, 3]\nreturn %0, %1",
+])  # fmt: skip
+def test_poolings_without_a_partner_stay(body):
+    stays(pool_places, INPUT, body)
+
+
+def test_the_map_is_read_no_more_in_the_backward_pass():
+    """After both passes nothing behind the pooling reads what was pooled."""
+    graph = graph_of(INPUT, f"%0 = relu(%x) : f32[n, 5, 3]\n%1 = max_pool(%0) {POOL} : {HALF}\n"
+                            "%2 = sum(%1) {axes=[0, 1, 2], keepdims=false} : f32[]\n"
+                            "%3 = gradient(%2, %x) : f32[n, 5, 3]\nreturn %3")  # fmt: skip
+    after = dce(pool_places(autodiff(pool_before_relu(graph))))
+    verify(after)
+    assert [node.op.name for node in after.nodes if after.inputs[0] in node.inputs] == ["max_pool_places"]
