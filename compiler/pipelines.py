@@ -12,6 +12,7 @@ from kgraph.compiler.passes.erase_stop_gradient import erase_stop_gradient
 from kgraph.compiler.passes.fold import fold
 from kgraph.compiler.passes.fuse import fuse
 from kgraph.compiler.passes.pool_before_relu import pool_before_relu
+from kgraph.compiler.passes.pool_in_convolution import pool_in_convolution
 from kgraph.compiler.passes.pool_places import pool_places
 from kgraph.compiler.passes.shape_inference import shape_inference
 from kgraph.compiler.passes.shrink import shrink
@@ -42,11 +43,13 @@ OPTIMIZE: tuple[Pass, ...] = (
     simplify,  # folded numbers meet the laws
     cse,
     dce,
-    pool_places,  # last: no law looks for what it makes
+    pool_places,  # last: no law looks for what these make
+    pool_in_convolution,
 )
 
 # Every pass that may be asked for by name.
 PASSES: tuple[Pass, ...] = (
-    autodiff, cse, dce, erase_stop_gradient, fold, fuse, pool_before_relu, pool_places, shape_inference, shrink,
+    autodiff, cse, dce, erase_stop_gradient, fold, fuse, pool_before_relu, pool_in_convolution, pool_places,
+    shape_inference, shrink,
     simplify, split_reductions, stabilize,
 )  # fmt: skip

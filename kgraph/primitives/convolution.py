@@ -115,21 +115,34 @@ def _conv_loops(context: LoopContext, **attrs: Any) -> tuple[Stmt, ...]:
         left = Window(context.matrix(0), (batch, *places, number * g.w[-2] + channel))
         return _product(context, rows, over, g.outputs, left, lambda col: Window(
             context.matrix(1), (*taps, channel, number * g.outputs + col)
-        ), lambda col: (batch, *outputs, number * g.outputs + col))  # fmt: skip
+        ), lambda col, value: context.write(0, (batch, *outputs, number * g.outputs + col), value))  # fmt: skip
 
     return _each_group(context, g.groups, group)
 
 
+def image_product(
+    context: LoopContext, g: Geometry, image: Dim, finish: Callable[[Index, Expr], tuple[Stmt, ...]]
+) -> tuple[Stmt, ...]:
+    """The product for one image of a convolution with one group; `finish(index, sum)` gets (*position, output)."""
+    outputs, taps, (_, channel) = _names(context, "o", g), _names(context, "k", g), _two(context)
+    places = [o * a.stride + k * a.dilation - a.low for a, o, k in zip(g.axes, outputs, taps, strict=True)]
+    rows, over = _ranges(outputs, g.y[1:-1]), _ranges((*taps, channel), g.w[:-1])
+    left = Window(context.matrix(0), (image, *places, channel))
+    return _product(context, rows, over, g.outputs, left, lambda col: Window(
+        context.matrix(1), (*taps, channel, col)
+    ), lambda col, value: finish((*outputs, col), value))  # fmt: skip
+
+
 def _product(
     context: LoopContext, rows: Ranges, over: Ranges, n: Dim, left: Window, right: Callable[[Dim], Window],
-    place: Callable[[Dim], Index],
+    finish: Callable[[Dim, Expr], tuple[Stmt, ...]],
 ) -> tuple[Stmt, ...]:  # fmt: skip
-    """A product over windows that writes each sum to `place(column)` of the result."""
+    """A product over windows; `finish(column, sum)` gives the statements that hand over a sum."""
     m, k = (product(tuple(extent for _, extent in ranges)) for ranges in (rows, over))
     dtype = left.buffer.dtype
     row, col, acc = context.fresh("row"), context.fresh("col"), context.fresh("acc")
     scratch = context.scratch("windows", dtype, m, n, k)
-    body = context.write(0, place(symbol(col)), Local(acc, dtype))
+    body = finish(symbol(col), Local(acc, dtype))
     return (Contract(row, col, m, n, k, left, right(symbol(col)), acc, scratch, body, rows, over),)
 
 
@@ -266,7 +279,7 @@ def _phase_product(context: LoopContext, g: Geometry, phases: Sequence[_Phase], 
     left = Window(context.matrix(0), (batch, *seen, number * g.outputs + channel))
     return _product(context, rows, over, g.w[-2], left, lambda col: Window(
         context.matrix(1), (*used, col, number * g.outputs + channel)
-    ), lambda col: (batch, *target, number * g.w[-2] + col))  # fmt: skip
+    ), lambda col, value: context.write(0, (batch, *target, number * g.w[-2] + col), value))  # fmt: skip
 
 
 def _phase_zeros(context: LoopContext, g: Geometry, phases: Sequence[_Phase], number: Dim) -> tuple[Stmt, ...]:
@@ -347,7 +360,7 @@ def weight_product(
     left = Window(context.matrix(0), (image, *places, group * g.w[-2] + channel))
     return _product(context, rows, over, g.outputs, left, lambda col: Window(
         context.matrix(1), (image, *outputs, group * g.outputs + col)
-    ), lambda col: (*place, *taps, channel, group * g.outputs + col))  # fmt: skip
+    ), lambda col, value: context.write(0, (*place, *taps, channel, group * g.outputs + col), value))  # fmt: skip
 
 
 def _depthwise_weight_grad(context: LoopContext, g: Geometry) -> tuple[Stmt, ...]:

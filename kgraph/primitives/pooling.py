@@ -27,10 +27,12 @@ from kgraph.primitives.sampling import bad, numbers, of
 from kgraph.primitives.signatures import FLOATS, NUMBERS, expect, expect_dims, expect_kind
 from kgraph.primitives.sliding import (
     Axis,
+    Position,
     Region,
     Taps,
     axes_of,
     each_tap,
+    in_regions,
     input_regions,
     output_regions,
     output_shape,
@@ -83,12 +85,15 @@ def _loops(
     regions: Sequence[Sequence[Region]], batch: Dim, channels: Dim, context: LoopContext, elements: Elements
 ) -> tuple[Stmt, ...]:
     """Loops over the regions, with a vector loop over the channels inside."""
+    return over_regions(context, batch, regions, _over_channels(context, channels, elements))
 
+
+def _over_channels(context: LoopContext, channels: Dim, elements: Elements) -> Position:
     def position(index: Index, taps: Taps) -> tuple[Stmt, ...]:
         c = context.fresh("c")
         return (For(c, channels, "vector", elements(context, index, taps, symbol(c))),)
 
-    return over_regions(context, batch, regions, position)
+    return position
 
 
 def _reduced(combine: Combine, start: Callable[[DType], float]) -> Callable[..., tuple[Stmt, ...]]:
@@ -124,13 +129,26 @@ def _infer_places(types: Types, attrs: Attrs) -> tuple[TensorType, TensorType]:
 
 
 def _index_loops(context: LoopContext, **attrs: Any) -> tuple[Stmt, ...]:
-    """The places, as the last result; before them the maxima if there are two."""
-    source, result = context.in_types[0], context.out_types[-1].dtype
-    last = len(context.out_types) - 1
-    dtype, window = source.dtype, attrs["window"]
+    source = context.in_types[0]
+    regions = [output_regions(a) for a in _axes("max_pool_index", source.shape, attrs)]
+    elements = _found_places(source.dtype, attrs["window"])
+    return _loops(regions, source.shape[0], source.shape[-1], context, elements)
+
+
+def places_of_image(context: LoopContext, image: Dim, **attrs: Any) -> tuple[Stmt, ...]:
+    """The statements of max_pool_places for one image; the context reads the map as operand 0."""
+    source = context.in_types[0]
+    regions, elements = [output_regions(a) for a in _axes("max_pool_places", source.shape, attrs)], _found_places(
+        source.dtype, attrs["window"]
+    )
+    return in_regions(context, image, regions, _over_channels(context, source.shape[-1], elements))
+
+
+def _found_places(dtype: DType, window: Sequence[int]) -> Elements:
+    """The place of one maximum, as the last result; before it the maximum if there are two results."""
 
     def elements(context: LoopContext, index: Index, taps: Taps, c: Dim) -> tuple[Stmt, ...]:
-        best, place = context.fresh("best"), context.fresh("place")
+        best, place, last = context.fresh("best"), context.fresh("place"), len(context.out_types) - 1
         behind = const(math.prod(window), i32)
 
         def candidate(tap: Index, at: Index) -> tuple[Stmt, ...]:
@@ -146,11 +164,10 @@ def _index_loops(context: LoopContext, **attrs: Any) -> tuple[Stmt, ...]:
             Init(place, behind),
             *over_taps(context, taps, candidate),
             *(context.write(0, (*index, c), Local(best, dtype)) if last else ()),
-            *context.write(last, (*index, c), cast(Local(place, i32), result)),
+            *context.write(last, (*index, c), cast(Local(place, i32), index_type(window))),
         )
 
-    regions = [output_regions(a) for a in _axes("max_pool_index", source.shape, attrs)]
-    return _loops(regions, source.shape[0], source.shape[-1], context, elements)
+    return elements
 
 
 def _number(tap: Index, window: Sequence[int], dtype: DType) -> Expr:

@@ -180,10 +180,18 @@ def over_regions(
     with the index (batch, *position) on the other side.
     """
     var = context.fresh("b")
+    inside = in_regions(context, symbol(var), regions, body)
+    return (For(var, batch, "parallel", inside),) if inside else ()
+
+
+def in_regions(
+    context: LoopContext, batch: Dim, regions: Sequence[Sequence[Region]], body: Position
+) -> tuple[Stmt, ...]:
+    """The same for one element of the batch."""
     inside: list[Stmt] = []
     for chosen in itertools.product(*regions):
-        inside += _region(context, symbol(var), chosen, body)
-    return (For(var, batch, "parallel", tuple(inside)),) if inside else ()
+        inside += _region(context, batch, chosen, body)
+    return tuple(inside)
 
 
 def _region(

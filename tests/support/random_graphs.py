@@ -28,7 +28,7 @@ _FITTING = frozenset(
     op.name for op in (*convolution.OPS, *convolution_parts.OPS, *pooling.OPS, *lstm.OPS, *gru.OPS)
 )
 # Made by passes.
-_MADE = frozenset({"max_pool_places", "pooled_moments"})
+_MADE = frozenset({"conv_max_pool_places", "max_pool_places", "pooled_moments"})
 # Ops with graphs inside need graphs that fit: tests/compiler/test_scan.py has them.
 ALL_OPS = tuple(
     name for name, op in REGISTRY.items()

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from pass_checks import becomes, graph_of, stays
 
+from kgraph.compiler.native import compile_native
 from kgraph.compiler.passes.autodiff import autodiff
 from kgraph.compiler.passes.dce import dce
 from kgraph.compiler.passes.pool_before_relu import pool_before_relu
+from kgraph.compiler.passes.pool_in_convolution import pool_in_convolution
 from kgraph.compiler.passes.pool_places import pool_places
 from kgraph.ir.dtypes import f32
 from kgraph.ir.graph import GraphBuilder
@@ -16,6 +18,7 @@ from kgraph.ir.opdef import emitting
 from kgraph.ir.types import TensorType
 from kgraph.ir.verify import verify
 from kgraph.primitives import REGISTRY
+from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
 
 POOL = "{high=[0], low=[0], strides=[2], window=[2]}"
@@ -97,3 +100,57 @@ def test_the_map_is_read_no_more_in_the_backward_pass():
     after = dce(pool_places(autodiff(pool_before_relu(graph))))
     verify(after)
     assert [node.op.name for node in after.nodes if after.inputs[0] in node.inputs] == ["max_pool_places"]
+
+
+CONVOLUTION = "{dilation=[1, 1], groups=1, high=[1, 1], low=[1, 1], strides=[1, 1]}"
+WINDOW = "{high=[0, 0], low=[0, 0], strides=[2, 2], window=[2, 2]}"
+BOTH = (
+    "{dilation=[1, 1], groups=1, high=[1, 1], low=[1, 1], pool_high=[0, 0], pool_low=[0, 0], pool_strides=[2, 2], "
+    "strides=[1, 1], window=[2, 2]}"
+)
+POOLED = "f32[n, 12, 12, 4], u8[n, 12, 12, 4]"
+
+
+def convolution(size=24, outputs=4, more="", results="%3, %4", pooled=POOLED):
+    """Inputs and body of pooling(conv(x, w) + b)."""
+    map_ = f"f32[n, {size}, {size}, {outputs}]"
+    inputs = f"%x: f32[n, {size}, {size}, 3], %w: f32[3, 3, 3, {outputs}], %b: f32[{outputs}]"
+    return inputs, (
+        f"%0 = conv(%x, %w) {CONVOLUTION} : {map_}\n"
+        f"%1 = broadcast(%b) {{axes=[3], shape=[n, {size}, {size}, {outputs}]}} : {map_}\n"
+        f"%2 = add(%0, %1) : {map_}\n"
+        f"%3, %4 = max_pool_places(%2) {WINDOW} : {pooled}\n{more}return {results}"
+    )
+
+
+def test_a_pooling_moves_into_the_convolution_before_it():
+    inputs, before = convolution()
+    graph = pool_in_convolution(graph_of(inputs, before))
+    verify(graph)
+    becomes(
+        lambda g: dce(pool_in_convolution(g)), inputs, before,
+        f"%0, %1 = conv_max_pool_places(%x, %w, %b) {BOTH} : {POOLED}\nreturn %0, %1",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [
+    {"results": "%3, %2"},
+    {"more": "%5 = exp(%2) : f32[n, 24, 24, 4]\n", "results": "%3, %5"},
+    {"more": "%5 = exp(%0) : f32[n, 24, 24, 4]\n", "results": "%3, %5"},
+    {"size": 16, "pooled": "f32[n, 8, 8, 4], u8[n, 8, 8, 4]"},
+    {"outputs": 256, "pooled": "f32[n, 12, 12, 256], u8[n, 12, 12, 256]"},
+])  # fmt: skip
+def test_it_stays_where_the_map_is_wanted_or_small_or_large(options):
+    stays(pool_in_convolution, *convolution(**options))
+
+
+def test_a_training_step_computes_the_same():
+    """The values of the node are those of the three that it replaces, in native code."""
+    inputs, before = convolution()
+    graph = graph_of(inputs, before)
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in ((5, 24, 24, 3), (3, 3, 3, 4), (4,))]
+    found = [Executable(compile_native(g, 0, check=True).artifact, []).run(arrays)
+             for g in (graph, dce(pool_in_convolution(graph)))]  # fmt: skip
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
