@@ -11,7 +11,7 @@ from kgraph.compiler.passes.dce import dce
 from kgraph.compiler.passes.erase_stop_gradient import erase_stop_gradient
 from kgraph.compiler.passes.fold import fold
 from kgraph.compiler.passes.fuse import fuse
-from kgraph.compiler.passes.pool_before_relu import pool_before_relu
+from kgraph.compiler.passes.pool_first import pool_first
 from kgraph.compiler.passes.pool_in_convolution import pool_in_convolution
 from kgraph.compiler.passes.pool_places import pool_places
 from kgraph.compiler.passes.shape_inference import shape_inference
@@ -27,7 +27,7 @@ Pass: TypeAlias = "Callable[[Graph], Graph]"
 # What the interpreter and native code both need: afterwards every node can run.
 EXPAND: tuple[Pass, ...] = (
     stabilize,  # before autodiff: the stable losses bring their own gradients
-    pool_before_relu,  # before autodiff: then the gradient is cut off behind the pooling, too
+    pool_first,  # before autodiff: then gradients of bias and activation are taken behind the pooling, too
     shrink,  # before autodiff: then the gradients are smaller, too
     autodiff,
     erase_stop_gradient,
@@ -49,7 +49,7 @@ OPTIMIZE: tuple[Pass, ...] = (
 
 # Every pass that may be asked for by name.
 PASSES: tuple[Pass, ...] = (
-    autodiff, cse, dce, erase_stop_gradient, fold, fuse, pool_before_relu, pool_in_convolution, pool_places,
+    autodiff, cse, dce, erase_stop_gradient, fold, fuse, pool_first, pool_in_convolution, pool_places,
     shape_inference, shrink,
     simplify, split_reductions, stabilize,
 )  # fmt: skip

@@ -9,15 +9,14 @@ import numpy as np
 
 from kgraph.errors import ShapeError
 from kgraph.ir.dims import Dim, symbol
-from kgraph.ir.dtypes import dtype_of, f32
+from kgraph.ir.dtypes import f32
 from kgraph.ir.loops import For, Stmt, Store
 from kgraph.ir.opdef import Array, Attr, Attrs, LoopContext, Loops, NoGrad, Sample, Types, primitive
-from kgraph.ir.scalar import Buffer, Expr, Load, call
+from kgraph.ir.scalar import Buffer, Expr, Load
 from kgraph.ir.types import TensorType
 from kgraph.primitives.convolution import NAMES, PLAIN, conv, geometry, image_product
-from kgraph.primitives.normalization import expect_shape
 from kgraph.primitives.pooling import max_pool_places, places_of_image
-from kgraph.primitives.sampling import bad, numbers, of
+from kgraph.primitives.sampling import bad, of
 from kgraph.primitives.signatures import expect
 
 NAME = "conv_max_pool_places"
@@ -35,13 +34,12 @@ def of_pooling(attrs: Attrs) -> dict[str, Attr]:
 
 
 def _infer(types: Types, attrs: Attrs) -> tuple[TensorType, ...]:
-    expect(NAME, types, attrs, 3, (*NAMES, *POOL_NAMES))
+    expect(NAME, types, attrs, 2, (*NAMES, *POOL_NAMES))
     if attrs["groups"] != 1:
         raise ShapeError(f"{NAME}, attribute groups", expected="1", received=repr(attrs["groups"]))
-    (whole,) = conv.result_types(types[:2], of_convolution(attrs))
+    (whole,) = conv.result_types(types, of_convolution(attrs))
     if not all(isinstance(size, int) for size in whole.shape[1:]):
         raise ShapeError(NAME, expected="a map of known sizes", received=str(whole))
-    expect_shape(NAME, 2, types[2], (whole.shape[-1],))
     return max_pool_places.result_types((whole,), of_pooling(attrs))
 
 
@@ -61,14 +59,11 @@ class _MapReader:
 
 
 def _loops(context: LoopContext, **attrs: Any) -> tuple[Stmt, ...]:
-    x, w, _ = context.in_types
+    x, w = context.in_types
     g = geometry(NAME, x, w, of_convolution(attrs))
     image, map_ = context.fresh("image"), context.private(x.dtype, g.y[1:])
 
-    def finish(index: tuple[Dim, ...], total: Expr) -> tuple[Stmt, ...]:
-        return (Store(map_, index, call("add", total, context.read(2, index[-1:]))),)
-
-    product = image_product(context, g, symbol(image), finish)
+    product = image_product(context, g, symbol(image), lambda index, total: (Store(map_, index, total),))
     reader = _MapReader(context, map_, x.with_shape(g.y))
     pooling = places_of_image(reader, symbol(image), **of_pooling(attrs))
     return (For(image, x.shape[0], "parallel", (*product, *pooling)),)
@@ -87,7 +82,7 @@ def _samples(rng: np.random.Generator) -> Iterator[Sample]:
         rank = x.ndim - 2
         pool = {"window": window, "pool_strides": stride, "pool_low": low, "pool_high": high}
         attrs = {**sample.attrs, **{name: (value,) * rank for name, value in pool.items()}}
-        yield Sample((x, w, numbers(rng, w.shape[-1:], dtype_of(x.dtype))), attrs)
+        yield Sample((x, w), attrs)
 
 
 _BAD: dict[str, Attr] = {**PLAIN, "window": (2,), "pool_strides": (2,), "pool_low": (0,), "pool_high": (0,)}
@@ -99,19 +94,17 @@ _BAD: dict[str, Attr] = {**PLAIN, "window": (2,), "pool_strides": (2,), "pool_lo
     lower=Loops(_loops, reads_once=False, in_memory=(0, 1)),
     samples=_samples,
     errors=(
-        bad("3 operands", of((2, 5, 3)), of((2, 3, 4)), **_BAD),
-        bad("received 3", of((2, 5, 3)), of((2, 1, 3)), of((3,)), **{**_BAD, "groups": 3}),
-        bad("shape (4,)", of((2, 5, 3)), of((2, 3, 4)), of((3,)), **_BAD),
-        bad("known sizes", TensorType(f32, (2, symbol("n"), 3)), of((2, 3, 4)), of((4,)), **_BAD),
+        bad("2 operands", of((2, 5, 3)), **_BAD),
+        bad("received 3", of((2, 5, 3)), of((2, 1, 3)), **{**_BAD, "groups": 3}),
+        bad("known sizes", TensorType(f32, (2, symbol("n"), 3)), of((2, 3, 4)), **_BAD),
     ),
 )
-def conv_max_pool_places(x: Array, w: Array, bias: Array, **attrs: Any) -> Any:
-    """Maxima of conv(x, w) + bias over windows, and their places.
+def conv_max_pool_places(x: Array, w: Array, **attrs: Any) -> Any:
+    """Maxima of conv(x, w) over windows, and their places.
 
     Attributes: those of conv, with one group, and those of max_pool: `window`, and the others with "pool_" before.
     """
-    whole = conv.reference(x, w, **of_convolution(attrs)) + bias
-    return max_pool_places.reference(whole.astype(x.dtype), **of_pooling(attrs))
+    return max_pool_places.reference(conv.reference(x, w, **of_convolution(attrs)), **of_pooling(attrs))
 
 
 OPS = (conv_max_pool_places,)
