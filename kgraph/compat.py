@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from kgraph.errors import ArgumentError, StateError
+from kgraph.gradient_tape import GradientTape
 from kgraph.lookup import did_you_mean
 
 # Names that scripts compare with: the version of Keras whose interface this is.
@@ -21,6 +22,9 @@ VERSION = "3.15.1"
 # Packages that are lent, the longest names first; and those that only lead to them.
 _ROOTS = ("tensorflow.python.keras", "tensorflow.keras", "tf_keras", "keras")
 _PLAIN = ("tensorflow", "tensorflow.python")
+
+# What training steps written for TensorFlow use of it.
+_OF_TENSORFLOW = {"GradientTape": GradientTape}
 
 # Modules of older Keras and the one of today that has their names.
 _LAYERS = (
@@ -38,7 +42,8 @@ MOVED = {f"layers.{old}": "layers" for old in _LAYERS} | {
 def install() -> None:
     """Let `import keras`, `from keras.layers import ...` and `import tensorflow as tf; tf.keras...` mean kgraph.
 
-    For this process, until `uninstall`; nothing is changed on disk. Of TensorFlow only `tensorflow.keras` is there.
+    For this process, until `uninstall`; nothing is changed on disk.
+    Of TensorFlow only `tensorflow.keras` and `GradientTape` are there.
 
     Raises:
         StateError: another package of these names was imported before.
@@ -105,6 +110,8 @@ class _Lent(ModuleType):
         if target is not None and (name in self.__all__ or hasattr(target, name)):
             value = getattr(target, name)
             return importlib.import_module(f"{self.__name__}.{name}") if isinstance(value, ModuleType) else value
+        if self.__name__ == "tensorflow" and name in _OF_TENSORFLOW:
+            return _OF_TENSORFLOW[name]
         if _target_path(f"{self.__name__}.{name}") is not None or f"{self.__name__}.{name}" in _PLAIN:
             return importlib.import_module(f"{self.__name__}.{name}")
         raise AttributeError(f"kgraph has no {self.__name__}.{name}{_suggestion(name, target)}")
@@ -118,7 +125,7 @@ def _suggestion(name: str, target: ModuleType | None) -> str:
     hint = did_you_mean(name, getattr(target, "__all__", ())) if target is not None else "Known:"
     if hint.startswith("Did"):
         return f". {hint}"
-    return "" if target is not None else ": of TensorFlow only tensorflow.keras is there. Use kgraph.ops"
+    return "" if target is not None else ": of TensorFlow only keras and GradientTape are there. Use kgraph.ops"
 
 
 def _target_path(name: str) -> str | None:

@@ -52,6 +52,11 @@ def current_training(trace: Trace) -> bool:
     return trace.training if inside is None else inside
 
 
+def inside_call() -> bool:
+    """Whether a layer is being called: what is called now is a part of it."""
+    return _training.get() is not None
+
+
 def as_array(value: Any, what: str) -> Array:
     """A contiguous array of an element type that the IR has; `what` names it in errors."""
     given = isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from kgraph.data import warn_user
 from kgraph.errors import GraphError
 from kgraph.ir.graph import Value
+from kgraph.ir.operators import lift
 from kgraph.keras_tensor import active_trace
 from kgraph.nesting import flatten, pack
 from kgraph.primitives import composites
@@ -25,17 +27,23 @@ def gradients(target: Any, sources: Any) -> Any:
     Raises: GraphError outside of a program, or if `target` depends on none of the sources.
     """
     trace = _step("gradients")
-    leaves = [trace.lift(source, "source of gradients") for source in flatten(sources)]
+    given = flatten(sources)
+    leaves = [trace.lift(source, "source of gradients") for source in given]
     value = trace.lift(target, "target of gradients")
     if not value.type.dtype.is_float:
         raise GraphError("gradients: target", expected="a float tensor", received=str(value.type))
-    if leaves and not _reaches(trace, value, leaves):
-        names = ", ".join(getattr(s, "path", None) or str(trace.type_of(s)) for s in flatten(sources)[:3])
-        raise GraphError("gradients", expected="a target that depends on a source", received=f"none does: {names} ...",
-                         fix="Compute the target from tensors, not from copies such as .numpy()")  # fmt: skip
+    reached = _needed(trace, value)
+    missed = [source for source, leaf in zip(given, leaves, strict=True) if leaf not in reached]
+    if missed:
+        shown = [getattr(source, "path", None) or str(trace.type_of(source)) for source in missed[:3]]
+        names = ", ".join([*shown, "..."] if len(missed) > len(shown) else shown)
+        if len(missed) == len(given):
+            raise GraphError("gradients", expected="a target that depends on a source", received=f"none: {names}",
+                             fix="Compute the target from tensors, not from copies such as .numpy()")  # fmt: skip
+        warn_user(f"gradients: the target does not depend on {names}; their gradients are zero")
     if value.type.rank:
         value = composites.sum(value)
-    return pack(sources, scalar_gradients(value, flatten(sources))) if leaves else sources
+    return pack(sources, scalar_gradients(value, given)) if leaves else sources
 
 
 def _step(name: str) -> Trace:
@@ -45,13 +53,13 @@ def _step(name: str) -> Trace:
     return trace
 
 
-def _reaches(trace: Trace, target: Value, sources: list[Value]) -> bool:
-    """Whether `target` was computed from any of the sources."""
+def _needed(trace: Trace, target: Value) -> set[Value]:
+    """`target` and all that it was computed from."""
     needed = {target}
     for node in reversed(trace.nodes):
         if not needed.isdisjoint(node.outputs):
             needed.update(node.inputs)
-    return not needed.isdisjoint(sources)
+    return needed
 
 
 class GradientTape:
@@ -73,6 +81,14 @@ class GradientTape:
     def watch(self, tensor: Any) -> None:
         """Nothing: every tensor is watched."""
 
-    def gradient(self, target: Any, sources: Any) -> Any:
-        """`gradients`."""
+    def gradient(
+        self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: Any = None
+    ) -> Any:
+        """`gradients` of the target, or of its product with `output_gradients`.
+
+        Args:
+            unconnected_gradients: accepted; the gradient of what the target does not depend on is zero.
+        """
+        if output_gradients is not None:
+            target = target * _step("gradients").emit("stop_gradient", lift(output_gradients))
         return gradients(target, sources)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,12 +107,25 @@ class Trace(GraphBuilder):
         return self._latest[variable]
 
     def assign(self, variable: Variable, value: Any) -> None:
-        """Give a variable a new value, of its own type, at the end of the program."""
+        """Give a variable a new value, of its own type, at the end of the program.
+
+        For gradients taken from then on the variable is a source of its own: they do not look into how its value was
+        computed. What a step does after an optimizer's update must not be differentiated through that update.
+        """
         self.read(variable)
         new = self.lift(value)
         if new.type != variable.type:
             raise GraphError(f"variable '{variable.path}'", expected=str(variable.type), received=str(new.type))
-        self._latest[variable] = new
+        self._set_latest(variable, new)
+
+    def is_assigned(self, variable: Variable) -> bool:
+        """Whether the program gives a variable a new value."""
+        return variable in self._latest and self._latest[variable] is not self._inputs_of[variable]
+
+    def _set_latest(self, variable: Variable, new: Value) -> None:
+        cut = self.emit("stop_gradient", new)
+        assert isinstance(cut, Value)
+        self._latest[variable] = cut
 
     def only_if(self, condition: Value, update: Callable[[], None]) -> None:
         """Run `update` and let what it assigns hold only where `condition`, a bool of rank 0, is true."""
@@ -121,7 +134,7 @@ class Trace(GraphBuilder):
         for variable, new in list(self._latest.items()):
             old = before.get(variable, self._inputs_of[variable])
             if new is not old:
-                self._latest[variable] = where(condition, new, old)
+                self._set_latest(variable, where(condition, new, old))
 
     def mask_of(self, value: Value) -> Value | None:
         """The mask that goes with a value; None if it has none."""
@@ -137,6 +150,10 @@ class Trace(GraphBuilder):
         if value.type.rank or not value.type.dtype.is_float:
             raise GraphError("add_loss", expected="a number of a float type", received=str(value.type))
         self.losses.append((owner, value))
+
+    def forget_losses(self, owners: Collection[Any]) -> None:
+        """Drop the terms that these added: their call is made anew, and only the last one counts."""
+        self.losses = [(owner, value) for owner, value in self.losses if owner not in owners]
 
     def demand(self, value: Value, test: Callable[[Array], None]) -> None:
         """Have `test` look at the numbers of a tensor before each run, and raise an error if they are wrong.

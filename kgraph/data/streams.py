@@ -39,6 +39,26 @@ def unpack(batch: Any, what: str) -> tuple[Any, Any, Any]:
     return x, y, weight
 
 
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """x, y and sample_weight of what a training step gets; None for what is not there.
+
+    >>> unpack_x_y_sample_weight((1, 2))
+    (1, 2, None)
+    """
+    return unpack(data, "unpack_x_y_sample_weight")
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """What a training step gets for these: x alone, or the tuple of those that are there.
+
+    >>> pack_x_y_sample_weight(1, 2)
+    (1, 2)
+    """
+    if y is None and sample_weight is None:
+        return (x,) if isinstance(x, (list, tuple)) else x
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
 # After so many batches in a row that waited, or took, so many seconds the next ones are made in a thread. A thread that
 # computes takes a processor from the step: that pays later than one that waits for a disk.
 SLOW_BATCHES, SLOW_WAITING, SLOW_SECONDS = 2, 0.0003, 0.005

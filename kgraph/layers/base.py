@@ -15,7 +15,16 @@ import numpy as np
 from kgraph.config import floatx
 from kgraph.constraints import get as get_constraint
 from kgraph.data import warn_user
-from kgraph.eager import NUMBERS, EagerPrograms, as_array, as_arrays, current_training, run_on_arrays, training_scope
+from kgraph.eager import (
+    NUMBERS,
+    EagerPrograms,
+    as_array,
+    as_arrays,
+    current_training,
+    inside_call,
+    run_on_arrays,
+    training_scope,
+)
 from kgraph.errors import ArgumentError, DTypeError, ShapeError, StateError, SymbolicError
 from kgraph.initializers import get as get_initializer
 from kgraph.ir.dtypes import dtype_of
@@ -336,6 +345,8 @@ class Layer(WeightOptions, Configured):
         first = next(iter(bound.arguments.values()), None)
         mask = bound.arguments.get("mask")
         mask = masks_of(first) if mask is None else mask
+        if trace.losses and not inside_call():
+            trace.forget_losses(set(self.all_layers()))
         with layer_scope(self.name, self._source), training_scope(training):
             self._build_once(bound.arguments)
             try:

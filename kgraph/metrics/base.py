@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from kgraph.config import floatx
 from kgraph.eager import run_on_arrays
+from kgraph.errors import SymbolicError
 from kgraph.initializers import get as get_initializer
 from kgraph.ir.dtypes import dtype_of
+from kgraph.ir.operators import Operators
 from kgraph.keras_tensor import active_trace
 from kgraph.naming import snake_case
 from kgraph.variable import Variable
@@ -38,11 +41,25 @@ def _on_arrays_too(update_state: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-@dataclass(frozen=True)
-class PendingResult:
-    """The result of a metric inside a program: known after each run, so it can be returned for the logs only."""
+class PendingResult(Operators):
+    """The result of a metric inside a program: known after each run, so it can be returned for the logs only.
 
-    metric: Metric
+    Python's operators work with numbers and with other such results: the logs get what they make of the numbers.
+    """
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+
+    def operate(self, name: str, *operands: Any) -> PendingResult:
+        """What NumPy makes of the results, once they are known."""
+        wrong = next((v for v in operands if isinstance(v, Operators) and not isinstance(v, PendingResult)), None)
+        if wrong is not None:
+            raise SymbolicError(f"{name} of a tensor and {self!r}", expected="numbers and results of metrics",
+                                fix="Compute with the tensors that the metric takes in")  # fmt: skip
+        return PendingResult(_OfResults(name, operands))
+
+    def __repr__(self) -> str:
+        return f"result of metric '{self.metric.name}', known after the step"
 
 
 def _pending_in_programs(result: Callable[[Metric], Any]) -> Callable[[Metric], Any]:
@@ -138,3 +155,21 @@ class Metric:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+
+class _OfResults(Metric):
+    """A number computed from results of metrics.
+
+    Args:
+        operation: NumPy's name of it.
+        operands: numbers, and results that are pending.
+    """
+
+    def __init__(self, operation: str, operands: Sequence[Any]) -> None:
+        super().__init__(operation)
+        self._operands = operands
+
+    def result(self) -> Any:
+        """What it is for the results so far."""
+        numbers = [v.metric.result() if isinstance(v, PendingResult) else v for v in self._operands]
+        return getattr(np, self.name)(*numbers)

@@ -10,14 +10,15 @@ from kgraph.callbacks import History
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, DataError, StateError
 from kgraph.ir.types import TensorType
-from kgraph.metrics import Metric
+from kgraph.keras_tensor import active_trace
 from kgraph.models.model_data import Data, free_data, input_arrays, training_data
 from kgraph.models.sample_weights import class_weights
+from kgraph.models.step_arguments import StepArguments, WeightTypes
 from kgraph.models.step_methods import StepMethods, replaced
+from kgraph.models.step_metrics import held_metrics
 from kgraph.models.steps import Steps
 from kgraph.models.targets import Target
-from kgraph.models.training_programs import StepArguments, TrainingSetup, WeightTypes, predict_program
-from kgraph.nesting import flatten
+from kgraph.models.training_programs import TrainingSetup, predict_program
 from kgraph.optimizers import Optimizer
 
 
@@ -87,9 +88,17 @@ class Compiled(StepMethods):
 
     @property
     def metrics(self) -> list[Any]:
-        """The running values: the loss, the metrics, then those that the model holds as attributes."""
-        held = [leaf for value in vars(self._model).values() for leaf in flatten(value) if isinstance(leaf, Metric)]
-        return [*(metric for _, metric in self._setup.own_trackers()), *held] if self._setup else held
+        """The running values: the loss, the metrics, then those that the model and its layers hold as attributes.
+
+        Inside a step the metrics given to `compile` are one, with `update_state(y, y_pred, sample_weight)` for all.
+        """
+        held = held_metrics(self._model)
+        if self._setup is None:
+            return held
+        made = [metric for _, metric in self._setup.own_trackers()]
+        if active_trace() is not None:
+            made = self._setup.step_metrics(self._model)
+        return list(dict.fromkeys([*made, *held]))
 
     @property
     def metrics_names(self) -> list[str]:

@@ -24,8 +24,8 @@ from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH
 from kgraph.models.sample_weights import named_weights, prepared_weights
+from kgraph.models.step_arguments import StepArguments, argument_names
 from kgraph.models.targets import Target
-from kgraph.models.training_programs import StepArguments, argument_names
 from kgraph.nesting import flatten, is_nested, map_structure, pack, parts_like
 
 

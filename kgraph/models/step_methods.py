@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kgraph.data import unpack
-from kgraph.errors import ArgumentError, DTypeError, StateError
+from kgraph.errors import ArgumentError
 from kgraph.gradient_tape import gradients
 from kgraph.ir.dtypes import dtype_of
 from kgraph.ir.operators import Operators, cast
 from kgraph.keras_tensor import BATCH
-from kgraph.metrics import Metric
-from kgraph.metrics.base import PendingResult
+from kgraph.models.step_metrics import CompiledMetrics
 from kgraph.nesting import flatten
 from kgraph.primitives.composites import size
 from kgraph.trace import current_trace
@@ -100,17 +99,40 @@ class StepMethods:
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Update the metrics given to `compile`, and give the results of all, the loss among them."""
+        self.update_compiled_metrics(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
+    def update_compiled_metrics(self, y: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Update the metrics given to `compile`, and those that layers added to the logs."""
         setup, predictions = self._trained._compiled("compute_metrics"), flatten(y_pred)
         self._match(predictions)
         labels = _leaves(y, predictions)
         setup.update_metrics(labels, predictions, _leaves(sample_weight, predictions, spread=True))
-        return self.get_metrics_result()
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Results of all running values of `metrics`, by name."""
-        model = self._trained
+        """Results of all running values of `metrics`, by name; those of a metric with several in its place."""
+        model, results = self._trained, dict[str, Any]()
         known = {id(metric): name for name, metric in model._compiled("get_metrics_result").own_trackers()}
-        return {known.get(id(metric), metric.name): metric.result() for metric in model.metrics}
+        for metric in model.metrics:
+            result = metric.result()
+            results |= result if isinstance(result, Mapping) else {known.get(id(metric), metric.name): result}
+        return results
+
+    @property
+    def compiled_metrics(self) -> CompiledMetrics:
+        """The metrics given to `compile`, as one to be updated in a step."""
+        return CompiledMetrics(self._trained)
+
+    def compiled_loss(self, y: Any, y_pred: Any, sample_weight: Any = None, regularization_losses: Any = None) -> Any:
+        """Older Keras' way to compute the loss in a step: its running value is updated as well.
+
+        Args:
+            y, y_pred, sample_weight: as for `compute_loss`.
+            regularization_losses: accepted; what the model adds to its loss is known.
+        """
+        loss = self.compute_loss(None, y, y_pred, sample_weight)
+        self._track_loss(loss)
+        return loss
 
     def _match(self, predictions: Sequence[Any]) -> None:
         model = self._trained
@@ -119,15 +141,20 @@ class StepMethods:
         model._compiled("compile").match(names, types, isinstance(model.output_nesting(), dict))
 
     def _track_loss(self, loss: Any) -> None:
-        current_trace().objective = loss
+        if not isinstance(loss, Operators) or current_trace().type_of(loss).rank:
+            received = str(current_trace().type_of(loss)) if isinstance(loss, Operators) else type(loss).__name__
+            raise ArgumentError("compute_loss: what it returns", expected="a tensor of one number", received=received,
+                                fix="Take the mean: ops.mean(...)")  # fmt: skip
+        current_trace().objective = current_trace().lift(loss)
         tracker = self._trained._compiled("compile").loss_tracker
         rows = size(BATCH, dtype_of(tracker.dtype))
         tracker.update_state(cast(loss, rows.dtype), sample_weight=rows)
 
 
 def replaced(model: Any, kind: str) -> bool:
-    """Whether a model has methods of its own for the program "train", "evaluate" or "predict"."""
-    return any(getattr(type(model), name) is not getattr(StepMethods, name) for name in METHODS.get(kind, ()))
+    """Whether a model, by its class or for itself, has methods of its own for "train", "evaluate" or "predict"."""
+    found = {name: getattr(model, name) for name in METHODS.get(kind, ())}
+    return any(getattr(method, "__func__", method) is not getattr(StepMethods, name) for name, method in found.items())
 
 
 def _leaves(structure: Any, predictions: Sequence[Any], spread: bool = False) -> list[Any]:
@@ -138,49 +165,4 @@ def _leaves(structure: Any, predictions: Sequence[Any], spread: bool = False) ->
     if len(found) != len(predictions):
         raise ArgumentError("compute_loss", expected=f"{len(predictions)} labels, one for each output",
                             received=str(len(found)))  # fmt: skip
-    return found
-
-
-class LastValue(Metric):
-    """The number that a step gave last."""
-
-    def __init__(self, name: str, dtype: Any = None) -> None:
-        super().__init__(name, dtype)
-        self.last = self.add_variable(name="last")
-
-    def update_state(self, value: Any) -> None:
-        """Take the place of the number before."""
-        self.last.assign(value)
-
-    def result(self) -> Any:
-        """The last number; 0 before any."""
-        return self.last.array[()]
-
-
-def logged(method: str, logs: Any) -> list[tuple[str, Metric]]:
-    """(name, running value) for each entry of what a step returned; numbers of the program are kept in states.
-
-    Raises: DTypeError or ArgumentError if it is no dict of results of metrics and numbers.
-    """
-    if not isinstance(logs, Mapping):
-        raise DTypeError(f"{method}: what it returns", expected="a dict of numbers for the logs",
-                         received=type(logs).__name__)  # fmt: skip
-    found: list[tuple[str, Metric]] = []
-    for name, value in logs.items():
-        if isinstance(value, PendingResult):
-            found.append((name, value.metric))
-            continue
-        if not isinstance(value, (Operators, int, float)):
-            raise DTypeError(f"{method}: entry '{name}'", expected="a tensor or the result of a metric",
-                             received=type(value).__name__)  # fmt: skip
-        number = current_trace().lift(value)
-        if number.type.rank:
-            raise ArgumentError(f"{method}: entry '{name}'", expected="one number", received=str(number.type),
-                                fix="Take its mean: ops.mean(...)")  # fmt: skip
-        dtype = number.type.dtype if number.type.dtype.is_float else dtype_of("float32")
-        keeper = LastValue(name, dtype.numpy)
-        keeper.update_state(cast(number, dtype))
-        found.append((name, keeper))
-    if not found:
-        raise StateError(f"{method}: what it returns", expected="at least one entry", received="an empty dict")
     return found

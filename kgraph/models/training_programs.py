@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
+from kgraph.data import warn_user
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, StateError
 from kgraph.ir.dtypes import dtype_of, f32
@@ -19,18 +19,17 @@ from kgraph.keras_tensor import BATCH
 from kgraph.losses import as_loss
 from kgraph.metrics import Mean, Metric, as_metric, check_name
 from kgraph.metrics.base import PendingResult
-from kgraph.models.step_methods import METHODS, logged, replaced
+from kgraph.models.step_arguments import StepArguments, WeightTypes, argument_names, usual_arguments
+from kgraph.models.step_methods import METHODS, replaced
+from kgraph.models.step_metrics import CompiledMetrics, held_metrics, logged, touched
 from kgraph.models.targets import Target, checked_weight, map_leaves, metrics_per_output, per_output
-from kgraph.nesting import flatten, map_structure, pack
+from kgraph.nesting import flatten, pack
 from kgraph.optimizers import Optimizer
 from kgraph.optimizers import get as get_optimizer
 from kgraph.primitives import composites
 from kgraph.primitives.composites import size
 from kgraph.trace import Program, Trace, current_trace, gradients
 from kgraph.variable import Variable
-
-# None, one for all outputs, or one (or None) for each output.
-WeightTypes: TypeAlias = "Sequence[TensorType | None]"
 
 
 class TrainableModel(Protocol):
@@ -69,38 +68,6 @@ class TrainableModel(Protocol):
 
     def call_flat(self, values: list[Value], training: bool) -> list[Value]:
         """Outputs for inputs, inside a trace."""
-
-
-@dataclass(frozen=True)
-class StepArguments:
-    """Types of what a step gets, in the nesting of the data; None for what is not given."""
-
-    x: Any
-    y: Any
-    sample_weight: Any
-
-    def trace(self, trace: Trace) -> Any:
-        """New arguments of a program: x, (x, y) or (x, y, sample_weight)."""
-        x, y, weight = (self._part(trace, name) for name in ("x", "y", "sample_weight"))
-        if y is None and weight is None:
-            return (x,) if isinstance(x, (list, tuple)) else x
-        return (x, y) if weight is None else (x, y, weight)
-
-    def _part(self, trace: Trace, name: str) -> Any:
-        return map_structure(lambda t: None if t is None else trace.argument(t, name), getattr(self, name))
-
-
-def usual_arguments(model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes) -> StepArguments:
-    """The arguments of a step for labels of these types, in the nesting of the model's inputs and outputs."""
-    x = pack(model.input_nesting(), [type_ for _, type_ in model.input_specs()])
-    y = pack(model.output_nesting(), y_types) if y_types else None
-    weights: Any = list(weight_types)
-    return StepArguments(x, y, weights if len(weights) > 1 else weights[0] if weights else None)
-
-
-def argument_names(names: Sequence[str], argument: str) -> list[str]:
-    """How messages call the inputs or targets: "x", or "x['image']" where there are several."""
-    return [argument] if len(names) == 1 else [f"{argument}['{name}']" for name in names]
 
 
 def forward(trace: Trace, model: TrainableModel, training: bool) -> list[Value]:
@@ -274,9 +241,9 @@ class TrainingSetup:
             else:
                 make = {"train": self._train, "evaluate": self._evaluate, "gradients": self._gradients}[kind]
                 made = make(model, y_types, weight_types)
+                self._logged_for[key] = self._with_held(model, made)
             self._programs[key] = CompiledProgram(made)
-        if key in self._logged_for:
-            self._logged[kind] = self._logged_for[key]
+        self._logged[kind] = self._logged_for[key]
         return self._programs[key]
 
     def _own_step(
@@ -286,16 +253,24 @@ class TrainingSetup:
 
         The program "gradients" has the gradients that "train" takes for results as well.
         """
-        training = kind != "evaluate"
-        method = METHODS["train" if training else kind][0]
-        trace = Trace(kind, training, model.random_state)
+        method = METHODS["evaluate" if kind == "evaluate" else "train"][0]
+        # As in Keras, layers that a step calls do not train unless it says so: self(x, training=True).
+        trace = Trace(kind, False, model.random_state)
         with emitting(trace):
             found = logged(method, getattr(model, method)(arguments.trace(trace)))
-            self._reset_too |= {id(metric): metric for metric in model.metrics}
+            if kind == "train" and trace.slopes and not any(map(trace.is_assigned, trace.slopes)):
+                warn_user(f"{method} takes gradients but changes no variable: give them to self.optimizer.apply")
+            self._reset_too |= {id(metric): metric for metric in model.metrics if isinstance(metric, Metric)}
             loss = trace.constant(0.0, f32) if trace.objective is None else trace.objective
             slopes = [(v, trace.slopes.get(v)) for v in model.trainable_variables if kind == "gradients"]
             named = [(f"gradient of {v.path}", composites.zeros_like(v) if g is None else g) for v, g in slopes]
             return trace.program([("loss", loss), *named]), found
+
+    def _with_held(self, model: TrainableModel, program: Program) -> list[tuple[str, Metric]]:
+        """What a usual step reports: besides its own values the metrics that layers hold and update."""
+        own = self.own_trackers()
+        known = [metric for _, metric in own]
+        return [*own, *touched([m for m in held_metrics(model) if m not in known], program.variables)]
 
     def _train(self, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes) -> Any:
         trace = Trace("train", True, model.random_state)
@@ -378,17 +353,29 @@ class TrainingSetup:
 
     def update_metrics(self, labels: Sequence[Any], predictions: Sequence[Value], weights: Sequence[Any]) -> None:
         """Let the metrics take in a batch; labels, predictions and weights as for `total_loss`."""
-        for name, value in current_trace().shown.items():
-            if isinstance(value, PendingResult):
-                self._added[name] = value.metric
-            else:
-                mean = self._added.setdefault(name, Mean(name))
-                mean.update_state(value)
+        self._take_shown()
         if all(label is None for label in labels):
             return
         y_types = [current_trace().type_of(p if label is None else label) for label, p in zip(labels, predictions)]
         for n, with_weights, _, metric in self.metrics_for(y_types):
             metric.update_state(labels[n], predictions[n], sample_weight=weights[n] if with_weights else None)
+
+    def _take_shown(self) -> None:
+        """Let running values take in what `add_metric` was given since the last time."""
+        shown = current_trace().shown
+        for name, value in shown.items():
+            if isinstance(value, PendingResult):
+                self._added[name] = value.metric
+            else:
+                mean = self._added.setdefault(name, Mean(name))
+                mean.update_state(value)
+        shown.clear()
+
+    def step_metrics(self, model: Any) -> list[Any]:
+        """What a step being traced finds in `metrics`: the loss, all metrics given to `compile` as one, added ones."""
+        self._take_shown()
+        compiled = [CompiledMetrics(model)] if self._metrics or self._weighted_metrics else []
+        return [self.loss_tracker, *compiled, *self._added.values()]
 
 
 def _refuse_softmax_of_one(trace: Trace, target: Target, prediction: Value) -> None:

@@ -286,12 +286,25 @@ class Optimizer:
         if active_trace() is None:
             run_on_arrays(self.name, lambda *values: self.apply(values, variables), *gradients)
             return
-        pairs = [(cast(g, v.ir_dtype), v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+        given = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+        for gradient, variable in given:
+            self._check_pair(gradient, variable)
+        pairs = [(cast(g, v.ir_dtype), v) for g, v in given]
         if not pairs:
             raise ArgumentError(f"optimizer '{self.name}'.apply", expected="a gradient", received="none")
         self._build_for(variables)
         with layer_scope(self.name):
             self.make_step([g for g, _ in pairs], [v for _, v in pairs])
+
+    def _check_pair(self, gradient: Any, variable: Any) -> None:
+        what = f"optimizer '{self.name}'.apply"
+        if not isinstance(variable, Variable):
+            raise ArgumentError(what, expected="variables", received=f"{variable!r:.60}",
+                                fix="Pairs are (gradient, variable)")  # fmt: skip
+        shape = current_trace().type_of(gradient).shape
+        if shape != variable.shape:
+            raise ArgumentError(f"{what}: gradient of '{variable.path}'", expected=f"shape {variable.shape}",
+                                received=f"{shape}", fix="Give gradients in the order of the variables")  # fmt: skip
 
     def make_step(self, gradients: list[Any], variables: list[Variable]) -> None:
         """Add one step to the program being traced: update, averages, constraints, and the counter."""

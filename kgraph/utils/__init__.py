@@ -1,6 +1,7 @@
 """Small functions of `keras.utils`."""
 
 from kgraph.data import PyDataset
+from kgraph.data.streams import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from kgraph.naming import clear_session
 from kgraph.random_seed import set_random_seed
 from kgraph.registration import (
@@ -27,8 +28,10 @@ __all__ = [
     "get_registered_name",
     "get_registered_object",
     "normalize",
+    "pack_x_y_sample_weight",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_random_seed",
     "to_categorical",
+    "unpack_x_y_sample_weight",
 ]

@@ -95,7 +95,7 @@ def test_layers_take_the_format_of_images_that_is_set():
     ("import keras; keras.layers.Dens", AttributeError, r"^kgraph has no keras.layers.Dens. Did you mean 'Dense'\?$"),
     ("import keras; keras.nothing", AttributeError, "^kgraph has no keras.nothing"),
     ("import tensorflow as tf; tf.constant(1)", AttributeError,
-     "^kgraph has no tensorflow.constant: of TensorFlow only tensorflow.keras is there. Use kgraph.ops$"),
+     "^kgraph has no tensorflow.constant: of TensorFlow only keras and GradientTape are there. Use kgraph.ops$"),
     ("import tensorflow.data", ImportError, "^kgraph has no module tensorflow.data$"),
 ])  # fmt: skip
 def test_what_is_missing_is_said_in_one_line(lent: None, code: str, error: type[Exception], words: str):
