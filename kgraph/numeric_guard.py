@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
@@ -52,24 +54,28 @@ class Guard:
     """
 
     def __init__(self, program: CompiledProgram) -> None:
-        self._program = program
-        self._floats = [v for v in program.program.variables if v.array.dtype.kind == "f"]
-        self._saved = [np.empty_like(v.array) for v in program.program.variables]
+        self.program = program
+        states = [variable.array for variable in program.program.variables]
+        self._states = list(zip(states, [np.empty_like(array) for array in states], strict=True))
+        self._floats = [array for array in states if array.dtype.kind == "f"]
 
     def save(self) -> None:
         """Remember the states as they are."""
-        for variable, saved in zip(self._program.program.variables, self._saved, strict=True):
-            saved[...] = variable.array
+        for array, saved in self._states:
+            np.copyto(saved, array)
 
     def restore(self) -> None:
         """Put the remembered states back."""
-        for variable, saved in zip(self._program.program.variables, self._saved, strict=True):
-            variable.array[...] = saved
+        for array, saved in self._states:
+            np.copyto(array, saved)
 
     def fault(self, results: Sequence[Array]) -> str:
         """What is not finite among results and states, such as "loss became NaN"; empty if nothing is."""
-        named = zip(self._program.program.results, results, strict=True)
-        for name, array in [*named, *((v.path, v.array) for v in self._floats)]:
+        if all_finite([*results, *self._floats]):
+            return ""
+        named = zip(self.program.program.results, results, strict=False)  # there may be none
+        states = ((v.path, v.array) for v in self.program.program.variables)
+        for name, array in [*named, *states]:
             wrong = _wrong(array)
             if wrong:
                 return f"{name} became {wrong}"
@@ -78,18 +84,83 @@ class Guard:
     def origin(self, arguments: Sequence[Array]) -> str:
         """Words for the op that made the first NaN or Inf, when the step runs again from the states as they are."""
         trail = _Trail()
-        self._program.watch(arguments, trail)
-        return trail.words(self._program.expanded.outputs)
+        self.program.watch(arguments, trail)
+        return trail.words(self.program.expanded.outputs)
 
     def run(self, arguments: Sequence[Array], execution: str | None, batch: int) -> list[Array]:
         """One run of the program; NotFinite, with the states as before, if something is not finite after it."""
         self.save()
-        results = self._program.run(arguments, execution)
+        results = self.program.run(arguments, execution)
         fault = self.fault(results)
         if fault:
             self.restore()
             raise NotFinite(batch, fault, self.origin(arguments))
         return results
+
+
+class GuardedRuns:
+    """Runs of programs batch by batch. The results are looked at after each, the states, which are more, only now and
+    then; if something is wrong, all batches since the last look run again one by one, to find the one that was.
+
+    Args:
+        execution: "native" or "interpreter"; None means the setting in force.
+    """
+
+    SECONDS = 0.05  # between two looks
+    BYTES = 1 << 22  # of batches that are kept to be run again: they should not push all else out of the cache
+
+    def __init__(self, execution: str | None) -> None:
+        self._execution = execution
+        self._guards: dict[CompiledProgram, Guard] = {}
+        self._guard: Guard | None = None
+        self._kept: list[tuple[int, Sequence[Array]]] = []
+        self._bytes, self._until = 0, 0.0
+
+    def run(self, program: CompiledProgram, arguments: Sequence[Array], number: int, look: bool) -> list[Array]:
+        """Run batch `number`.
+
+        Args:
+            program, arguments: as of `CompiledProgram.run`.
+            number: of the batch in its epoch.
+            look: whether to look at the states now.
+
+        Raises:
+            NotFinite: this batch, or one since the last look, went wrong; the states are those before it.
+        """
+        if self._guard is None or self._guard.program is not program:
+            self.look()
+            self._guard = self._guards.get(program) or self._guards.setdefault(program, Guard(program))
+        if not self._kept:
+            self._guard.save()
+            self._until = time.perf_counter() + self.SECONDS
+        results = program.run(arguments, self._execution)
+        if look or self._bytes > self.BYTES or time.perf_counter() > self._until or not all_finite(results):
+            self._kept.append((number, arguments))
+            self.look(results)
+            return results
+        copies = [array.copy() for array in arguments]  # whoever makes the batches may fill the same arrays again
+        self._kept.append((number, copies))
+        for array in copies:
+            self._bytes += array.nbytes
+        return results
+
+    def look(self, results: Sequence[Array] = ()) -> None:
+        """Look at these results and at the states; NotFinite, with the states before it, if a batch went wrong."""
+        kept, self._kept, self._bytes = self._kept, [], 0
+        guard = self._guard
+        if not kept or guard is None or not guard.fault(results):
+            return
+        guard.restore()
+        for number, arguments in kept:
+            guard.run(arguments, self._execution, number)
+
+
+def all_finite(arrays: Sequence[Array]) -> bool:
+    """Whether sums of all arrays are finite; several times cheaper than a mask. Large numbers may make it False."""
+    if len(arrays) == 1 and arrays[0].size == 1:  # a loss, at every step
+        return math.isfinite(arrays[0].item())
+    with np.errstate(all="ignore"):
+        return math.isfinite(sum(float(np.add.reduce(a, axis=None)) for a in arrays if a.dtype.kind == "f"))
 
 
 def _wrong(array: Array) -> str:

@@ -76,9 +76,10 @@ class Validation:
 
 
 def run_evaluation(
-    setup: TrainingSetup, steps: Steps, hooks: CallbackList, interrupt: InterruptFlag | None = None
-) -> dict[str, Any]:
-    """Loss and metrics over one round of `steps`."""
+    setup: TrainingSetup, steps: Steps, hooks: CallbackList, interrupt: InterruptFlag | None = None,
+    call: str = "evaluate", epoch: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Loss and metrics over one round of `steps`; `call` and `epoch` are for messages."""
     interrupt = interrupt or InterruptFlag()
     hooks.on_test_begin()
     setup.reset()
@@ -87,10 +88,12 @@ def run_evaluation(
         first = steps.done
         if hooks.watches_test:
             hooks.on_test_batch_begin(first)
-        with reported("evaluate"):
+        with reported(call, epoch):
             steps.advance(1 if hooks.watches_test else None)
         if hooks.watches_test:
             hooks.on_test_batch_end(first, setup.logs("evaluate"))
+    with reported(call, epoch):
+        steps.look()
     steps.finish()
     logs = setup.logs("evaluate")
     hooks.on_test_end(logs)
@@ -151,7 +154,9 @@ class EpochLoop:
         self._train(epoch, interrupt)
         logs = self._setup.logs()
         if self._validation is not None and self._validation.due(epoch):
-            values = run_evaluation(self._setup, self._validation.steps, self._hooks, interrupt)
+            values = run_evaluation(
+                self._setup, self._validation.steps, self._hooks, interrupt, "fit: validation", epoch + 1
+            )
             logs |= {f"val_{name}": value for name, value in values.items()}
             logs = dict(sorted(logs.items()))
         return logs
@@ -174,8 +179,11 @@ class EpochLoop:
             if line is not None and line.due():
                 line.show(steps.done - 1, setup.logs())
             if self._model.stop_training:
-                return
-        steps.finish()
+                break
+        with reported("fit", epoch + 1):
+            steps.look()
+        if not self._model.stop_training:
+            steps.finish()
 
     def _check_losses(self, losses: np.ndarray, epoch: int, first: int) -> None:
         """Warn once in a `fit` if a loss is not finite; the first of `losses` is that of batch number `first`."""

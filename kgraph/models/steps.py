@@ -9,7 +9,7 @@ import numpy as np
 from kgraph.data import BatchSource, warn_user
 from kgraph.engine import CompiledProgram
 from kgraph.errors import DataError
-from kgraph.numeric_guard import Guard
+from kgraph.numeric_guard import GuardedRuns
 from kgraph.stepping import BatchLoop
 
 
@@ -33,6 +33,9 @@ class Steps(Protocol):
 
     def advance(self, at_most: int | None = None) -> np.ndarray:
         """Run some steps; the first result, usually the loss, of each."""
+
+    def look(self) -> None:
+        """NotFinite if a guarded step that nobody has looked at went wrong."""
 
     def finish(self) -> None:
         """End the epoch; warn once if there were fewer steps than asked for."""
@@ -141,6 +144,9 @@ class ArraySteps:
         self._loop.advance(left if at_most is None else min(left, at_most))
         return self._loop.results[0][first : self._loop.done]
 
+    def look(self) -> None:
+        """Nothing: guarded batches are looked at after each stretch."""
+
     def finish(self) -> None:
         """End the epoch."""
         self._shortage.check(self.done)
@@ -179,7 +185,7 @@ class StreamSteps:
         guarded: bool = False,
     ) -> None:  # fmt: skip
         self._source, self._prepare, self._execution = source, prepare, execution
-        self._guards: dict[CompiledProgram, Guard] | None = {} if guarded else None
+        self._guarded = GuardedRuns(execution) if guarded else None
         self._wanted = wanted
         self._shortage = Shortage(call, source.length if wanted is None else wanted)
         self._next: tuple[CompiledProgram, list[np.ndarray]] | None = None
@@ -227,13 +233,17 @@ class StreamSteps:
         assert self._next is not None
         program, arrays = self._next
         self._next = None
-        if self._guards is None:
+        if self._guarded is None:
             self.results = program.run(arrays, self._execution)
         else:
-            guard = self._guards.get(program) or self._guards.setdefault(program, Guard(program))
-            self.results = guard.run(arrays, self._execution, self.done)
+            self.results = self._guarded.run(program, arrays, self.done, look=at_most is not None)
         self.done += 1
         return self.results[0].reshape(-1)
+
+    def look(self) -> None:
+        """Look at the states, if there are steps since the last look."""
+        if self._guarded is not None:
+            self._guarded.look()
 
     def finish(self) -> None:
         """End the epoch."""

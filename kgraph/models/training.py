@@ -23,7 +23,7 @@ from kgraph.models.inspection import Inspection
 from kgraph.models.model_data import Data, input_arrays
 from kgraph.models.steps import ArraySteps, Steps, StreamSteps
 from kgraph.models.training_programs import TrainingSetup
-from kgraph.numeric_guard import Guard, reported
+from kgraph.numeric_guard import reported
 from kgraph.progress import ProgressLine, on_terminal, write_line
 from kgraph.random_seed import next_seed
 from kgraph.stepping import batch_loop
@@ -179,11 +179,13 @@ class Trainer(Inspection):
         while steps.unfinished:
             hooks.on_predict_batch_begin(steps.done)
             with reported("predict"):
-                steps.advance()
+                steps.advance(1 if hooks.watches_predict else None)
             parts.append(steps.results)
             hooks.on_predict_batch_end(steps.done - 1, {"outputs": self._model.pack_outputs(steps.results)})
             if line.due():
                 line.show(steps.done, {})
+        with reported("predict"):
+            steps.look()
         steps.finish()
         line.abandon()
         hooks.on_predict_end()
@@ -199,11 +201,11 @@ class Trainer(Inspection):
         data = self._prepared("train_on_batch", x, y, sample_weight, class_weight)
         program = self._program("train", data)
         setup.reset()
-        if self._guarded():
-            with reported("train_on_batch"):
-                Guard(program).run(data.arrays, self._execution(), 0)
-        else:
+        if setup.guarded_runs is None:
             program.run(data.arrays, self._execution())
+        else:
+            with reported("train_on_batch"):
+                setup.guarded_runs.run(program, data.arrays, 0, look=True)
         return _reported(setup, "train", setup.logs(), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:

@@ -24,6 +24,7 @@ from kgraph.models.step_methods import METHODS, replaced
 from kgraph.models.step_metrics import CompiledMetrics, held_metrics, logged, touched
 from kgraph.models.targets import Target, checked_weight, map_leaves, metrics_per_output, per_output
 from kgraph.nesting import flatten, pack
+from kgraph.numeric_guard import GuardedRuns
 from kgraph.optimizers import Optimizer
 from kgraph.optimizers import get as get_optimizer
 from kgraph.primitives import composites
@@ -101,6 +102,9 @@ class TrainingSetup:
             structures by `check_structure`, when the outputs are known.
         execution: "interpreter" to run step by step; None for the setting in force.
         guarded: whether a NaN or Inf is an error.
+
+    Attributes:
+        guarded_runs: of batches that come alone; None if they are not guarded.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class TrainingSetup:
         self.loss = loss
         self.execution = execution
         self.guarded = guarded
+        self.guarded_runs = GuardedRuns(execution) if guarded else None
         self._metrics, self._weighted_metrics, self._loss_weights = metrics, weighted_metrics, loss_weights
         self._losses = map_leaves(as_loss, loss)
         for name in flatten([metrics or [], weighted_metrics or []]):
