@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
+
+from kgraph.nesting import map_structure
+
 _END = object()
 
 
@@ -17,7 +21,8 @@ class BatchesAhead(Iterator[Any]):
         batches: what makes them; nobody else may use it from now on.
         wanted: how many may be made until `allow` is called; None for all.
 
-    An error that an item raises comes when that item is asked for, as it is.
+    An error that an item raises comes when that item is asked for, as it is. Arrays are copied: `batches` may have one
+    buffer that it fills again for the next item.
     """
 
     AHEAD = 2
@@ -67,6 +72,12 @@ def _make(
 ) -> None:
     while orders.get():
         try:
-            made.put((next(batches, _END), None))
+            batch = next(batches, _END)
+            made.put((batch if batch is _END else copied(batch), None))
         except BaseException as error:
             made.put((None, error))
+
+
+def copied(batch: Any) -> Any:
+    """The same batch in arrays that nobody else fills."""
+    return map_structure(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, batch)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kgraph.data.ahead import BatchesAhead
+from kgraph.data.ahead import BatchesAhead, copied
 from kgraph.data.py_dataset import PyDataset
 from kgraph.errors import DataError
 
@@ -128,6 +128,7 @@ class BatchSource:
         seconds, busy = time.perf_counter() - started, time.thread_time() - worked
         self._slow = self._slow + 1 if seconds - busy > SLOW_WAITING or seconds > SLOW_SECONDS else 0
         if self._slow >= SLOW_BATCHES and not self._has_thread():
+            batch = copied(batch)  # the thread may fill the same arrays at once
             wanted = self.length if self._steps is None else self._steps
             self._batches = BatchesAhead(self._batches, None if wanted is None else wanted - self._number)
         return (batch,)

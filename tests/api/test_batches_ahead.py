@@ -56,6 +56,24 @@ def test_the_result_is_the_same():
         np.testing.assert_array_equal(a, b)
 
 
+def test_one_buffer_may_be_filled_again_for_each_batch():
+    def refilled():
+        x, y = np.empty_like(X), np.empty_like(Y)
+        for a, b in batches(12):
+            x[...], y[...] = a, b
+            yield {"x": x}, y
+
+    expected, made = model(), model()
+    inputs = kgraph.Input((4,), name="x")
+    by_name = kgraph.Model(inputs, made(inputs))
+    by_name.compile("sgd", "mse")
+    expected.fit(batches(12, seconds=0), verbose=0)
+    slow_steps = LambdaCallback(on_train_batch_begin=lambda batch, logs: time.sleep(3 * SLOW))
+    by_name.fit(refilled(), verbose=0, callbacks=[slow_steps])
+    for a, b in zip(expected.get_weights(), by_name.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_none_is_made_that_is_not_of_the_epoch():
     seen, at_end = [], []
     watch = LambdaCallback(on_epoch_end=lambda epoch, logs: at_end.append(len(seen)))
