@@ -72,7 +72,7 @@ class BackupAndRestore(Callback):
                 continue
             try:
                 self._restore(path)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
                 if path == self._path and self._before.exists() and not isinstance(error, DataError):
                     warn_user(f"BackupAndRestore: {path} cannot be read ({error}); the one before it is used")
                     continue
@@ -120,7 +120,11 @@ class BackupAndRestore(Callback):
         write_whole(self._path, memory.getbuffer())
 
     def _restore(self, path: Path) -> None:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        content = io.BytesIO(path.read_bytes())
+        if not zipfile.is_zipfile(content):  # NumPy would take it for a pickle, and say how to load one
+            raise zipfile.BadZipFile("it is cut off, or not of this callback")
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as file:
             about = json.loads(file[_DESCRIPTION].tobytes())
             variables = self._variables()
             pairs = itertools.zip_longest(about["variables"], variables)

@@ -126,7 +126,13 @@ class EpochLoop:
         measured = [] if self._validation is None else self._setup.trackers("evaluate")
         evaluated = [f"val_{name}" for name, _ in measured]
         self._hooks.check_names([*names, *evaluated], names)
-        self._model._running, self._model._resumed_epoch = self._steps, epochs.start
+        outer, self._model._running, self._model._resumed_epoch = self._model._running, self._steps, epochs.start
+        try:
+            self._run(epochs)
+        finally:
+            self._model._running = outer  # a model does not keep the data of a training that is over
+
+    def _run(self, epochs: range) -> None:
         self._hooks.on_train_begin()
         epochs = range(max(epochs.start, self._model._resumed_epoch), epochs.stop)
         logs = LogValues()

@@ -124,6 +124,25 @@ def test_a_damaged_file(tmp_path, damage):
         fit(model(), BackupAndRestore(tmp_path))
 
 
+@pytest.mark.parametrize("description", [b"[]", b"{}", b"7", b"not json"])
+def test_a_file_with_another_description(tmp_path, description):
+    fit(model(), BackupAndRestore(tmp_path, delete_checkpoint=False))
+    path = tmp_path / "training_state.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["description"] = np.frombuffer(description, np.uint8)
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match=r"cannot be read .*Delete it to train from the beginning"):
+        fit(model(), BackupAndRestore(tmp_path))
+
+
+def test_the_message_on_a_damaged_file_does_not_advise_to_unpickle_it(tmp_path):
+    (tmp_path / "training_state.npz").write_bytes(b"not a file")
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        fit(model(), BackupAndRestore(tmp_path))
+    assert "pickle" not in str(caught.value)
+
+
 def test_a_file_of_another_model(tmp_path):
     fit(model(), BackupAndRestore(tmp_path, delete_checkpoint=False))
     other = model(units=6)

@@ -1,9 +1,11 @@
 """Batches that take long are made in a thread while the step before them runs."""
 
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 import kgraph
 from kgraph import layers
 from kgraph.callbacks import LambdaCallback
+from kgraph.data import streams
 from kgraph.data.ahead import BatchesAhead
 
 X = np.random.default_rng(0).random((8, 4), dtype="float32")
@@ -35,9 +38,20 @@ def batches(count, seconds=SLOW, seen=None, error_at=None):
         yield X + number, Y
 
 
-def test_slow_batches_come_from_a_thread_and_quick_ones_do_not():
+class StillClock:
+    """No time passes, however busy the machine is."""
+
+    @staticmethod
+    def perf_counter():
+        return 0.0
+
+    thread_time = perf_counter
+
+
+def test_slow_batches_come_from_a_thread_and_quick_ones_do_not(monkeypatch):
     slow, quick = [], []
     model().fit(batches(8, seen=slow), verbose=0)
+    monkeypatch.setattr(streams, "time", StillClock)
     model().fit(batches(8, seconds=0, seen=quick), verbose=0)
     assert [number for number, _ in slow] == list(range(8))
     assert [name for _, name in slow[2:]] == ["kgraph-batches"] * 6
@@ -132,3 +146,29 @@ def test_an_iterator_that_hangs_does_not_keep_the_process():
         "m.fit(batches(), verbose=0, callbacks=[Stop()])\n"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 7
+
+
+@pytest.mark.parametrize("error_at", [None, 6])
+def test_a_model_does_not_keep_its_data_after_fit(error_at):
+    made = model()
+    source = batches(10, error_at=error_at)
+    alive = weakref.ref(source)
+    try:
+        made.fit(source, steps_per_epoch=8, verbose=0)
+    except ZeroDivisionError:
+        assert error_at is not None
+    del source
+    gc.collect()
+    for thread in threading.enumerate():  # that had the generator
+        if thread.name == "kgraph-batches":
+            thread.join(10)
+    assert alive() is None
+
+
+def test_a_model_does_not_keep_its_arrays_after_fit():
+    made, inputs = model(), X.copy()
+    alive = weakref.ref(inputs)
+    made.fit(inputs, Y, verbose=0)
+    del inputs
+    gc.collect()
+    assert alive() is None
