@@ -18,6 +18,7 @@ from kgraph.optimizers.loss_scale import LossScaleOptimizer
 from kgraph.optimizers.muon import Muon
 from kgraph.optimizers.rmsprop import RMSprop
 from kgraph.optimizers.rules import CLASSES as RULES
+from kgraph.optimizers.schedule_free import ScheduleFreeAdamW
 from kgraph.optimizers.sgd import SGD
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Nadam",
     "Optimizer",
     "RMSprop",
+    "ScheduleFreeAdamW",
     "deserialize",
     "get",
     "schedules",

@@ -166,9 +166,7 @@ class Nadam(_MomentOptimizer):
         product = cast(self.product, variable.ir_dtype)
         m, v = self.moments(gradient, variable)
         ahead = m * (later / (1.0 - product * later)) + gradient * ((1.0 - now) / (1.0 - product))
-        self.assign_sub(
-            variable, ahead * learning_rate / (sqrt(v / self.bias(self.beta_2, variable)) + self.epsilon)
-        )
+        self.assign_sub(variable, ahead * learning_rate / (sqrt(v / self.bias(self.beta_2, variable)) + self.epsilon))
 
     def _momentum_at(self, step: Any) -> Any:
         return self.beta_1 * (1.0 - 0.5 * binary("pow", 0.96, step))

@@ -11,10 +11,11 @@ from kgraph.optimizers.ftrl import Ftrl
 from kgraph.optimizers.lion import Lion
 from kgraph.optimizers.muon import Muon
 from kgraph.optimizers.rmsprop import RMSprop
+from kgraph.optimizers.schedule_free import ScheduleFreeAdamW
 from kgraph.optimizers.sgd import SGD
 
 CLASSES: tuple[type[Optimizer], ...] = (
-    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Muon, Nadam, RMSprop, SGD,
+    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Muon, Nadam, RMSprop, SGD, ScheduleFreeAdamW,
 )  # fmt: skip
 
 FAMILY = Family("optimizer", CLASSES)

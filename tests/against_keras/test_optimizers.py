@@ -40,6 +40,8 @@ CASES = [
     "Muon(0.01)",
     "Muon(0.01, exclude_layers=['dense'], nesterov=False, adam_lr_ratio=0.5)",
     "Muon(0.01, nesterov=False, rms_rate=None, weight_decay=None, ns_steps=3)",
+    "ScheduleFreeAdamW(0.01)",
+    "ScheduleFreeAdamW(0.01, beta_1=0.8, warmup_steps=4, weight_decay=0.1, clipnorm=0.5)",
     "LossScaleOptimizer(SGD(0.1, momentum=0.9), initial_scale=4.0, dynamic_growth_steps=3)",
 ]
 SHAPES = {"dense/kernel": (4, 3), "dense/bias": (3,), "conv/kernel": (2, 3, 2), "embedding/embeddings": (5, 3)}
