@@ -51,7 +51,7 @@ class _Shrinker(Rewriter):
         if len(self._readers.get(value, ())) != 1 or value in self._outputs:
             return None
         if node.op.name == "conv":
-            return {value: sizes} if min(_less_padding(node, sizes)) >= 0 else None
+            return {value: sizes}
         if Trait.ELEMENTWISE not in node.op.traits:
             return None
         found: dict[Value, Mapping[int, int]] = {value: sizes}
@@ -98,7 +98,7 @@ def _read_sizes(pool: Node) -> dict[int, int]:
 
 
 def _less_padding(conv: Node, sizes: Mapping[int, int]) -> tuple[int, ...]:
-    """The padding behind with which a convolution gives the smaller sizes."""
+    """The padding behind with which a convolution gives the smaller sizes: below 0 if it had none to give."""
     padding = list(conv.attrs["high"])
     for axis, size in sizes.items():
         old = conv.output.type.shape[axis]

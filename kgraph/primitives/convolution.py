@@ -401,7 +401,7 @@ def _outputs_of(axis: Axis, tap: int) -> tuple[int, int]:
 
 # --- references and samples -----------------------------------------------------------------------------------------
 def _padded(x: Array, g: Geometry) -> Array:
-    return np.pad(x, ((0, 0), *((axis.low, axis.high) for axis in g.axes), (0, 0)))
+    return np.pad(x, ((0, 0), *((axis.low, max(axis.high, 0)) for axis in g.axes), (0, 0)))
 
 
 def _sizes(x_shape: Sequence[int], w_shape: Sequence[int], attrs: Attrs) -> Geometry:
@@ -429,6 +429,8 @@ _CASES: tuple[tuple[tuple[int, ...], tuple[int, ...], Attrs], ...] = tuple(
         ((0, 4, 4, 2), (3, 3, 2, 3), (1, 1), (0, 0), (0, 0), (1, 1), 1),
         ((1, 1, 1), (1, 1, 1), (1,), (0,), (0,), (1,), 1),
         ((1, 5, 2), (2, 2, 3), (4,), (0,), (0,), (1,), 1),
+        ((2, 8, 7, 3), (3, 2, 3, 17), (1, 2), (0, 1), (-1, -2), (1, 1), 1),
+        ((2, 9, 8, 5), (2, 3, 1, 5), (2, 1), (0, 1), (-3, -2), (1, 1), 5),
     )
 )
 
@@ -476,6 +478,7 @@ PLAIN = {"strides": (1,), "low": (0,), "high": (0,), "dilation": (1,), "groups":
         bad("at least as long as the window", of((2, 2, 3)), of((3, 3, 5)), **PLAIN),
         bad("integers >= 1", of((2, 5, 3)), of((3, 3, 5)), **{**PLAIN, "strides": (0,)}),
         bad("1 entries", of((2, 5, 3)), of((3, 3, 5)), **{**PLAIN, "low": (0, 0)}),
+        bad("a tuple of 1 integers", of((2, 5, 3)), of((3, 3, 5)), **{**PLAIN, "high": (0, 0)}),
         bad("a float", of((2, 5, 3), i32), of((3, 3, 5), i32), **PLAIN),
     ),
     source="y[b, o, f] = sum over taps k and channels c of x[b, o * stride + k * dilation - low, c] * w[k, c, f]",
@@ -483,7 +486,8 @@ PLAIN = {"strides": (1,), "low": (0,), "high": (0,), "dilation": (1,), "groups":
 def conv(x: Array, w: Array, **attrs: Any) -> Any:
     """Convolution (cross-correlation, as in Keras) of x[batch, *spatial, channels] with w[*window, channels/groups, f].
 
-    Attributes: strides, low, high (zero padding), dilation: a tuple with an entry per spatial axis (1 to 3); groups.
+    Attributes: strides, low, high (zero padding; below 0, `high` leaves out the end of the input), dilation: a tuple
+    with an entry per spatial axis (1 to 3); groups.
     Group i of the result's channels sees group i of the input's channels.
     """
     g = _sizes(x.shape, w.shape, attrs)

@@ -57,8 +57,9 @@ def _axes(op: str, shape: Shape, attrs: Attrs, known: bool = False) -> tuple[Axi
             expected = "a known size" if not axis.is_static else "a known size, or strides not less than the window"
             raise ShapeError(f"{op}, spatial axis {number}", expected=expected, received=str(axis.size),
                              fix="Give the input shape without None there")  # fmt: skip
-        if axis.low >= axis.window or (isinstance(axis.size, int) and axis.high >= axis.window + axis.stride):
-            raise ShapeError(f"{op}, spatial axis {number}", expected="padding smaller than the window",
+        most = axis.high if not isinstance(axis.size, int) else axis.window + axis.stride - 1
+        if axis.low >= axis.window or not 0 <= axis.high <= most:
+            raise ShapeError(f"{op}, spatial axis {number}", expected="padding from 0 on, smaller than the window",
                              received=f"low {axis.low}, high {axis.high}, window {axis.window}")  # fmt: skip
     return axes
 
@@ -349,7 +350,8 @@ _ERRORS = (
     bad("1 entries", of((2, 5, 3)), **{**PLAIN, "window": (2, 2)}),
     bad("integers >= 1", of((2, 5, 3)), **{**PLAIN, "strides": (0,)}),
     bad("at least as long as the window", of((2, 5, 3)), **{**PLAIN, "window": (6,)}),
-    bad("padding smaller than the window", of((2, 5, 3)), **{**PLAIN, "low": (2,)}),
+    bad("smaller than the window", of((2, 5, 3)), **{**PLAIN, "low": (2,)}),
+    bad("padding from 0 on", of((2, 5, 3)), **{**PLAIN, "high": (-1,)}),
 )
 
 

@@ -30,7 +30,7 @@ class Axis:
         size: of the input.
         window: number of taps.
         stride, dilation: steps between outputs, and between taps.
-        low, high: padding before and behind the input.
+        low, high: padding before and behind the input; below 0, `high` leaves out the end of the input.
     """
 
     size: Dim
@@ -92,7 +92,8 @@ class Region:
 def axes_of(op: str, shape: Shape, window: Sequence[int], attrs: Attrs) -> tuple[Axis, ...]:
     """The axes of a call with attributes strides, low, high and maybe dilation, checked."""
     count = len(window)
-    strides, low, high = (_numbers(op, name, attrs[name], count) for name in ("strides", "low", "high"))
+    strides, low = (_numbers(op, name, attrs[name], count) for name in ("strides", "low"))
+    high = _padding_behind(op, attrs["high"], count)
     dilation = _numbers(op, "dilation", attrs["dilation"], count) if "dilation" in attrs else (1,) * count
     for name, values in (("strides", strides), ("dilation", dilation), ("window", tuple(window))):
         if any(v < 1 for v in values):
@@ -117,6 +118,12 @@ def _numbers(op: str, name: str, value: object, count: int) -> tuple[int, ...]:
     if not all(isinstance(d, int) for d in dims):
         raise ShapeError(f"{op}, attribute {name}", expected="integers", received=str(dims))
     return tuple(d for d in dims if isinstance(d, int))
+
+
+def _padding_behind(op: str, value: object, count: int) -> tuple[int, ...]:
+    if isinstance(value, tuple) and len(value) == count and all(type(n) is int for n in value):
+        return value
+    raise ShapeError(f"{op}, attribute high", expected=f"a tuple of {count} integers", received=repr(value))
 
 
 def output_regions(axis: Axis) -> list[Region]:
