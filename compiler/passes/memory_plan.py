@@ -8,7 +8,7 @@ same time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kgraph.compiler.analysis.kernels import expressions, statements
@@ -162,6 +162,27 @@ class _Times:
             self.last[self.root[value]] = max(when, self.last.get(self.root[value], 0))
 
 
+class _Facts:
+    """What the plan asks about kernels, found once for those with one body: a residual network has three times as many
+    kernels as bodies (see `native.compile_native`)."""
+
+    def __init__(self) -> None:
+        self._work: dict[int, Dim] = {}
+        self._same_index: dict[tuple[int, str, str], bool] = {}
+
+    def work(self, kernel: Kernel) -> Dim:
+        key = id(kernel.body)
+        if key not in self._work:
+            self._work[key] = work(kernel)
+        return self._work[key]
+
+    def same_index(self, kernel: Kernel, source: Buffer, out: Buffer) -> bool:
+        key = id(kernel.body), source.name, out.name
+        if key not in self._same_index:
+            self._same_index[key] = same_index(kernel, source, out)
+        return self._same_index[key]
+
+
 class _Planner:
     def __init__(self, graph: Graph, calls: Lowered, states: int) -> None:
         self.graph, self.calls, self.states = graph, calls, states
@@ -171,6 +192,7 @@ class _Planner:
         self.place_of: dict[Value, int] = {}
         self.blocks: dict[Value, _Block] = {}
         self.others: list[_Block] = []  # memory of no value: private memory, second places of carries
+        self.facts = _Facts()
 
     def plan(self) -> MemoryPlan:
         self._fixed_places()
@@ -213,7 +235,7 @@ class _Planner:
         private = tuple(self._other(f"s{when[0]}", type_, when) for type_ in scratch)
         reads, writes = tuple(map(self._place, call.inputs)), tuple(map(self._place, call.outputs))
         args, written = (*reads, *writes, *private), (*writes, *private)
-        return KernelCall(call.kernel.name, args, reads, written, private, work(call.kernel))
+        return KernelCall(call.kernel.name, args, reads, written, private, self.facts.work(call.kernel))
 
     def _result(self, maker: LoweredCall | LoweredLoop, value: Value) -> _Block | None:
         """Memory for what a kernel or a loop makes; None if it has a place."""
@@ -231,7 +253,12 @@ class _Planner:
         return place
 
     def _in_place(self, call: LoweredCall, value: Value, out: Buffer) -> bool:
-        return self.root[value] in self.blocks and _may_share(call, self.root, self.root[value], out)
+        return self.root[value] in self.blocks and self._may_share(call, self.root[value], out)
+
+    def _may_share(self, call: LoweredCall, source: Value, out: Buffer) -> bool:
+        """Whether a kernel may write buffer `out` over the memory of a value that it reads."""
+        read = [b for v, b in zip(call.inputs, call.kernel.buffers, strict=False) if self.root[v] is source]
+        return all(b.dtype.bits == out.dtype.bits and self.facts.same_index(call.kernel, b, out) for b in read)
 
     # --- loops ----------------------------------------------------------------------------------------------------
     def _loop(self, loop: LoweredLoop) -> Loop:
@@ -273,7 +300,7 @@ class _Planner:
         if read != begin or not isinstance(maker, LoweredCall):
             return read < begin
         out = maker.kernel.buffers[len(maker.inputs) + maker.outputs.index(new)]
-        return _may_share(maker, self.root, old, out)
+        return self._may_share(maker, old, out)
 
     def _assign_slots(self, blocks: list[_Block]) -> tuple[Slot, ...]:
         """Largest first, each into the first slot whose blocks it does not meet: greedy interval colouring.
@@ -281,22 +308,17 @@ class _Planner:
         Slots where a block takes the place of what it is made of come first: that memory is in the cache.
         """
         slots: list[list[_Block]] = []
+        number_of: dict[_Block, int] = {}
         for block in sorted(blocks, key=lambda b: (-_typical(b.type.nbytes), b.first)):
-            free = [n for n, slot in enumerate(slots) if not any(block.conflicts(other) for other in slot)]
-            cached = [n for n in free if not set(block.shares).isdisjoint(slots[n])]
-            number = next(iter([*cached, *free]), len(slots))
+            cached = sorted({number_of[other] for other in block.shares if other in number_of})
+            free = (n for n in (*cached, *range(len(slots))) if not any(map(block.conflicts, slots[n])))
+            number = number_of[block] = next(free, len(slots))
             if number == len(slots):
                 slots.append([])
             slots[number].append(block)
             place = self.places[block.place]
             self.places[block.place] = Place(place.name, place.type, "slot", number)
         return tuple(Slot(tuple(dict.fromkeys(b.type.nbytes for b in slot))) for slot in slots)
-
-
-def _may_share(call: LoweredCall, root: Mapping[Value, Value], source: Value, out: Buffer) -> bool:
-    """Whether a kernel may write buffer `out` over the memory of a value that it reads."""
-    read = [b for v, b in zip(call.inputs, call.kernel.buffers, strict=False) if root[v] is source]
-    return all(b.dtype.bits == out.dtype.bits and same_index(call.kernel, b, out) for b in read)
 
 
 def memory_plan(graph: Graph, calls: Lowered, states: int) -> MemoryPlan:
