@@ -11,6 +11,7 @@ from plan_runner import run_planned
 from random_graphs import random_graph
 
 import kgraph
+from kgraph.compiler.analysis.partition import work
 from kgraph.compiler.lower import lower
 from kgraph.compiler.native import LOOP_PASSES
 from kgraph.compiler.passes.fuse import fuse
@@ -140,6 +141,14 @@ def moved(plan, number, index):
     places[number] = replace(places[number], index=index)
     every = tuple(dict.fromkeys(n for slot in plan.slots for n in slot.nbytes))
     return replace(plan, places=tuple(places), slots=tuple(Slot(every) for _ in plan.slots))
+
+
+def test_the_work_of_a_call_is_that_of_its_kernel():
+    graph, _ = random_graph(3, differentiable=False)
+    _, calls, plan = planned(run(run(graph, EXPAND, name="expand"), OPTIMIZE, name="optimize"))
+    expected = [work(call.kernel) for call in calls]
+    assert len(set(expected)) > 1
+    assert [call.work for call in plan.calls] == expected
 
 
 def test_a_plan_without_fault_is_right():
