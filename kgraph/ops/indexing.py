@@ -79,6 +79,8 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
 def get_item(x: Any, key: Any) -> Any:
     """``x[key]``: ints, slices, None, ``...``, and at most one array or tensor of places.
 
+    As in NumPy, the axes of the places come first where something stands between them and an int.
+
     >>> get_item([[1, 2, 3], [4, 5, 6]], np.s_[:, -1])
     array([3, 6], dtype=int32)
     """
@@ -97,7 +99,17 @@ def get_item(x: Any, key: Any) -> Any:
     kept = type_of(found).rank
     news = sum(entry is None for entry in entries[at + 1 :])
     axis = len(before) if Ellipsis not in before else kept - 1 - len(behind) - news
-    return composites.gather(found, _ids(ids, type_of(found).shape[axis], "key"), axis)
+    taken = composites.gather(found, _ids(ids, type_of(found).shape[axis], "key"), axis)
+    if not _parted(entries, at):
+        return taken
+    places = range(axis, axis + type_of(ids).rank)
+    return composites.transpose(taken, [*places, *(a for a in range(type_of(taken).rank) if a not in places)])
+
+
+def _parted(entries: list[Any], at: int) -> bool:
+    """Whether some int of a key and the places at `at` have something else between them."""
+    numbers = {n for n, entry in enumerate(entries) if hasattr(entry, "__index__")}
+    return any(not numbers.issuperset(range(min(n, at) + 1, max(n, at))) for n in numbers)
 
 
 def _start(start: Any, rank: int) -> list[Any]:
