@@ -15,7 +15,7 @@ from kgraph.ir.opdef import Array, Attr, Attrs, LoopContext, Loops, NoGrad, Samp
 from kgraph.ir.scalar import Buffer, Expr, Load
 from kgraph.ir.types import TensorType
 from kgraph.primitives.convolution import NAMES, PLAIN, conv, geometry, image_product
-from kgraph.primitives.pooling import max_pool_places, places_of_image
+from kgraph.primitives.pool_places import max_pool_places, places_of_image
 from kgraph.primitives.sampling import bad, of
 from kgraph.primitives.signatures import expect
 

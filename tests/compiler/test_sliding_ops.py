@@ -16,11 +16,11 @@ from kgraph.ir.loop_parser import parse_kernel
 from kgraph.ir.loop_printer import kernel_to_text
 from kgraph.ir.opdef import emitting
 from kgraph.ir.types import TensorType
-from kgraph.primitives import REGISTRY, convolution, pooling
+from kgraph.primitives import REGISTRY, convolution, pool_places, pooling
 from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
 
-NAMES = tuple(op.name for op in (*convolution.OPS, *pooling.OPS))
+NAMES = tuple(op.name for op in (*convolution.OPS, *pooling.OPS, *pool_places.OPS))
 SAMPLES = [
     pytest.param(REGISTRY[name], sample, id=f"{name}-{number}")
     for name in NAMES

@@ -17,7 +17,7 @@ from kgraph.ir.dtypes import DType, bool_, f32, f64, i32, i64, u8, u32
 from kgraph.ir.graph import Graph, GraphBuilder, Value
 from kgraph.ir.opdef import Nested, Trait, emitting
 from kgraph.ir.types import TensorType
-from kgraph.primitives import REGISTRY, convolution, convolution_parts, gru, integers, lstm, pooling
+from kgraph.primitives import REGISTRY, convolution, convolution_parts, gru, integers, lstm, pool_places, pooling
 from kgraph.primitives.sampling import numbers
 
 Array = npt.NDArray[Any]
@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 # Ops over sliding windows and sequences need operands of fitting sizes: tests/compiler/test_sliding_ops.py,
 # tests/compiler/test_partition.py and tests/api/test_whole_sequences.py have them.
 _FITTING = frozenset(
-    op.name for op in (*convolution.OPS, *convolution_parts.OPS, *pooling.OPS, *lstm.OPS, *gru.OPS)
+    op.name for op in (*convolution.OPS, *convolution_parts.OPS, *pooling.OPS, *pool_places.OPS, *lstm.OPS, *gru.OPS)
 )
 # Made by passes.
 _MADE = frozenset({"conv_max_pool_places", "max_pool_places", "pooled_moments"})
