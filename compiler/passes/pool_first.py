@@ -10,7 +10,8 @@ from kgraph.ir.graph import Graph, Node, Value
 def pool_first(graph: Graph) -> Graph:
     """Let relu and the addition of a bias run behind a max-pooling instead of before it; must run before autodiff.
 
-    Neither ever falls where its operand rises, rounding included, so the results are equal to the bit. A window of
+    Neither ever falls where its operand rises, rounding included, so the results are equal to the bit (but where a bias
+    of inf meets -inf, and adding it first would give NaN). A window of
     2 x 2 leaves a quarter of the elements to work on; after autodiff the gradient is cut off, and summed for the bias,
     behind the pooling as well, and nothing but the convolution's result itself, of which the places of the maxima are
     taken, is read again. Where relu cuts a maximum off no place gets a gradient, so that it does not matter that all

@@ -19,13 +19,15 @@ from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.dims import Dim, DimExpr
 from kgraph.ir.dtypes import dtype_of, i32
+from kgraph.ir.graph import Node
 from kgraph.ir.opdef import emitting
 from kgraph.ir.operators import Operators, lift
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import FunctionOperation, KerasTensor, active_trace, symbolic_tensors
 from kgraph.nesting import flatten, map_structure, pack
 from kgraph.ops.core import cast
-from kgraph.ops.logic import where
+from kgraph.ops.gradients import stop_gradient
+from kgraph.ops.logic import equal, where
 from kgraph.ops.promotion import emit, type_of
 from kgraph.primitives import composites
 from kgraph.trace import Trace
@@ -271,7 +273,7 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
     """The result of `true_fn` if `pred` holds, else that of `false_fn`.
 
     Where `pred` is only known when the program runs, both are computed and one is chosen; they must give equal nestings
-    of tensors. Elsewhere only one is called.
+    of tensors. The other one has no gradient, whatever it computes. Elsewhere only one is called.
 
     >>> cond(2 > 1, lambda: 3, lambda: 4)
     3
@@ -279,6 +281,27 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
     if not isinstance(pred, Operators):
         return true_fn() if np.asarray(pred).all() else false_fn()
     return switch(cast(pred, "int32"), [false_fn, true_fn])
+
+
+def _without_gradient_unless(taken: Any, branch: Callable[..., Any], operands: Sequence[Any]) -> Any:
+    """What a branch gives; where it is not taken, what it reads gets gradients of 0 from it, whatever it computes.
+
+    A gradient of 0 that runs back through a branch would meet infinite slopes there, and 0 times infinity is NaN.
+    """
+    trace = active_trace()
+    if trace is None:  # symbolic tensors of a functional model, whose nodes are calls
+        return branch(*operands)
+    start = len(trace.nodes)
+    result = branch(*operands)
+    nodes = trace.nodes[start:]
+    made = {value for node in nodes for value in node.outputs}
+    read = dict.fromkeys(v for node in nodes for v in node.inputs if v not in made and v.type.dtype.is_float)
+    del trace.nodes[start:]
+    guarded = {value: where(taken, value, stop_gradient(value)) for value in read}
+    for node in nodes:
+        inputs = tuple(guarded.get(value, value) for value in node.inputs)
+        trace.append(Node(node.op, inputs, node.outputs, node.attrs, node.loc))
+    return result
 
 
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
@@ -297,7 +320,11 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     rank = index.ndim if isinstance(index, KerasTensor) else type_of(index).rank
     if rank:
         raise ShapeError("switch: index", expected="a tensor of rank 0", received=f"rank {rank}")
-    results = [branch(*operands) for branch in branches]
+    last = len(branches) - 1
+    if not last:
+        return branches[0](*operands)
+    taken = [index <= 0, *(equal(index, number) for number in range(1, last)), index >= last]
+    results = [_without_gradient_unless(now, branch, operands) for now, branch in zip(taken, branches, strict=True)]
     chosen = results[-1]
     for number in reversed(range(len(branches) - 1)):
         below = functools.partial(where, index <= number)

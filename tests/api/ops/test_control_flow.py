@@ -213,3 +213,31 @@ def test_wrong_calls_say_what_is_wrong(call, words):
     with pytest.raises(KgraphError, match=re.escape(words)) as found:
         call()
     assert isinstance(found.value, (ArgumentError, ShapeError, GraphError))
+
+
+BRANCHES = {
+    "cond": (lambda x: ops.cond(ops.sum(x) > 0, lambda: ops.sqrt(x), lambda: 2 * x), {-1.0: 2.0, 0.0: 2.0, 4.0: 0.25}),
+    "switch": (
+        lambda x: ops.switch(ops.cast(ops.sum(x), "int32"), [lambda t: -t, lambda t: ops.log(t - 1), ops.rsqrt], x),
+        {-3.0: -1.0, 0.0: -1.0, 1.5: 2.0, 4.0: -0.0625},
+    ),
+    "division": (lambda x: ops.cond(ops.sum(x) > 0, lambda: 1 / x, lambda: x * 0 + 5), {0.0: 0.0, 2.0: -0.25}),
+}
+
+
+@pytest.mark.parametrize("execution", ["native", "interpreter"])
+@pytest.mark.parametrize("name", BRANCHES)
+def test_a_branch_that_is_not_taken_has_no_gradient(name, execution):
+    """Infinite slopes there would make NaN of a gradient of 0."""
+    function, slopes = BRANCHES[name]
+
+    class Chooses(kgraph.layers.Layer):
+        def call(self, inputs):
+            return function(inputs)
+
+    inputs = kgraph.Input((1,))
+    model = kgraph.Model(inputs, Chooses()(inputs))
+    for at, slope in slopes.items():
+        with kgraph.execution(execution):
+            _, (found,), _ = kgraph.vjp(model, np.full((1, 1), at, "float32"), [np.ones((1, 1), "float32")])
+        np.testing.assert_allclose(found, [[slope]], rtol=1e-6, err_msg=str(at))
