@@ -156,12 +156,6 @@ class Function:
         """Load a value of type `ty`."""
         return self.assign(f"load {ty}, ptr {pointer}, align {align}")
 
-    def prefetch(self, element: str, base: str, index: str, locality: int) -> None:
-        """Ask for an element that may be outside of its array: into the nearest cache (3) or the second (2)."""
-        self.module.declare("llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        pointer = self.assign(f"getelementptr {element}, ptr {base}, i64 {index}", "p")
-        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 {locality}, i32 1)")
-
     def store(self, ty: str, value: str, pointer: str, align: int) -> None:
         """Store a value of type `ty`."""
         self.line(f"store {ty} {value}, ptr {pointer}, align {align}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kgraph.compiler.analysis.kernels import expressions, statements
-from kgraph.compiler.analysis.loop_facts import Uses, accesses, accumulated, changed, flat_index, stride
+from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index, stride
 from kgraph.compiler.analysis.partition import UNDIVIDED, Division, divide
 from kgraph.compiler.analysis.windows import Plain, as_plain
 from kgraph.compiler.codegen.blocking import fits_ahead, pack_ahead
@@ -67,7 +67,6 @@ class KernelWriter:
         self.expressions = Expressions(f, target, self.bases, uses)
         self.functions = self.expressions.functions
         self.products = 0
-        self.steps: list[str] = []  # variables of the loops over time around, each with a product in every round
         self.ahead: set[Contract] = set()  # products whose second operand is packed before a loop
 
     def take_rows(self, scope: Scope) -> None:
@@ -128,10 +127,7 @@ class KernelWriter:
         sums, before = self._enter(scope, stmt, 1)
         self._pack_ahead(before, stmt)
         start, stop = self._bounds(before, stmt, 1 if stmt.kind == "parallel" else _GRAIN)
-        over_time = stmt.kind == "serial" and any(isinstance(s, Contract) for s in stmt.body)
-        self.steps += [stmt.var] * over_time
         self._rounds(before, stmt, (start, stop, 1), sums, None)
-        del self.steps[len(self.steps) - over_time :]
         for name in sums:
             scope.set_local(name, before.local(name))
 
@@ -194,8 +190,6 @@ class KernelWriter:
         inner = before.inside({stmt.var: index}, vector)
         inner.locals.update({name: before.local(name) for name in sums})
         self.body(inner, stmt.body)
-        if vector is not None and self.steps:
-            self._fetch_next_step(inner, stmt)
         before.locals.update({name: inner.local(name) for name in sums})
 
     def _mask(self, lanes: int, index: str, stop: str) -> str:
@@ -331,15 +325,9 @@ class KernelWriter:
             down = stride(flat, stmt.row)
             if isinstance(down, int) and down and stride(flat, stmt.col) == 1:
                 at = self.expressions.indices.address(scope, buffer, flat)
-                self.f.prefetch(buffer.dtype.llvm, at, str(rows * down), 3)
-
-    def _fetch_next_step(self, scope: Scope, stmt: For) -> None:
-        """Ask for what a vector loop uses in the next step over time: it arrives while the step's product runs."""
-        for buffer, flat in sorted(set(accesses(stmt.body)), key=lambda access: (access[0].name, str(access[1]))):
-            far = stride(flat, self.steps[-1])
-            if isinstance(far, int) and far and stride(flat, stmt.var) == 1:
-                at = self.expressions.indices.address(scope, buffer, flat)
-                self.f.prefetch(buffer.dtype.llvm, at, str(far), 2)
+                self.f.module.declare("llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+                ahead = self.f.assign(f"getelementptr {buffer.dtype.llvm}, ptr {at}, i64 {rows * down}", "p")
+                self.f.line(f"call void @llvm.prefetch.p0(ptr {ahead}, i32 0, i32 3, i32 1)")
 
     def _pack_ahead(self, before: Scope, loop: For) -> None:
         """Pack, before a loop, the second operands of its products that are the same in all rounds."""

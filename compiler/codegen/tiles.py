@@ -226,8 +226,6 @@ class _MicroKernel:
         row = [f.load(t.vector, f.gep(t.element, b, str(v * t.lanes)), t.bytes) for v in range(t.vectors)]
         for to in copy:
             for v in range(t.vectors):
-                # The panel beside this one, which the same kernel reads next.
-                f.prefetch(t.element, b, str(t.width + v * t.lanes), 2)
                 f.store(t.vector, row[v], f.gep(t.element, to, str(v * t.lanes)), t.vector_bytes)
         for i in range(self.rows):
             if self.row_major:
