@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from kgraph.data import surely_finite
 from kgraph.engine import CompiledProgram
 from kgraph.errors import NumericError
 from kgraph.ir.graph import Node, Value
@@ -71,7 +71,7 @@ class Guard:
 
     def fault(self, results: Sequence[Array]) -> str:
         """What is not finite among results and states, such as "loss became NaN"; empty if nothing is."""
-        if all_finite([*results, *self._floats]):
+        if all(map(surely_finite, [*results, *self._floats])):
             return ""
         named = zip(self.program.program.results, results, strict=False)  # there may be none
         states = ((v.path, v.array) for v in self.program.program.variables)
@@ -134,7 +134,8 @@ class GuardedRuns:
             self._guard.save()
             self._until = time.perf_counter() + self.SECONDS
         results = program.run(arguments, self._execution)
-        if look or self._bytes > self.BYTES or time.perf_counter() > self._until or not all_finite(results):
+        due = look or self._bytes > self.BYTES or time.perf_counter() > self._until
+        if due or not all(map(surely_finite, results)):
             self._kept.append((number, arguments))
             self.look(results)
             return results
@@ -155,21 +156,10 @@ class GuardedRuns:
             guard.run(arguments, self._execution, number)
 
 
-def all_finite(arrays: Sequence[Array]) -> bool:
-    """Whether sums of all arrays are finite; several times cheaper than a mask. Large numbers may make it False."""
-    if len(arrays) == 1 and arrays[0].size == 1:  # a loss, at every step
-        return math.isfinite(arrays[0].item())
-    with np.errstate(all="ignore"):
-        return math.isfinite(sum(float(np.add.reduce(a, axis=None)) for a in arrays if a.dtype.kind == "f"))
-
-
 def _wrong(array: Array) -> str:
     """ "NaN" or "Inf" if the array has one; "" if all is finite."""
-    if array.dtype.kind != "f" or not array.size:
+    if surely_finite(array):
         return ""
-    with np.errstate(all="ignore"):
-        if np.isfinite(array.sum()):  # several times cheaper than a mask; it may overflow: then look closely
-            return ""
     return "NaN" if np.isnan(array).any() else "" if np.isfinite(array).all() else "Inf"
 
 

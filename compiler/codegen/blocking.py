@@ -360,7 +360,7 @@ class _Blocked(_Loops):
         self.tile_columns = self._min(str(t.width), self._sub(self.columns, jr))
         whole = self._is("eq", self.tile_columns, str(t.width))
         self.unpacked = self._both(self.direct_b, self._both(whole, self._is("eq", self.ic, self.ib)))
-        self.in_place = self._element("%b", self.b_strides, self.pc, self.column)
+        self.b_in_place = self._element("%b", self.b_strides, self.pc, self.column)
         self.b = self._at(self.packed_b, f.mul(jr, self.kc))
         strip = f.mul(jr, f.add(self._sub(self.block_end, self.ib), str(t.rows)))
         step = f.fresh("step")
@@ -387,7 +387,7 @@ class _Blocked(_Loops):
         a = self._pick(self.packed_a, self._at(self.packed_rows, offset), a, "ptr")
         a_stride = self._pick(self.packed_a, str(t.rows), self._pick(self.copied_a, self.copied_ld, "%lda"))
         first = self._both(self.unpacked, f.binary("or", "i1", self.few, self._is("eq", row, self.ic)))
-        b, b_stride = self._pick(first, self.in_place, self.b, "ptr"), self._pick(first, "%ldb", str(t.width))
+        b, b_stride = self._pick(first, self.b_in_place, self.b, "ptr"), self._pick(first, "%ldb", str(t.width))
         types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
         values = [a, b, self.tile, self.kc, a_stride, b_stride, self.again]
         copying = self._both(first, self._is("sgt", rest, str(t.rows)))

@@ -16,17 +16,16 @@ def pool_places(graph: Graph) -> Graph:
     Before: y = max_pool(x); ...; index = max_pool_index(x)
     After:  y, index = max_pool_places(x); ...
     """
-    wanted: dict[tuple[Value, tuple[tuple[str, Attr], ...]], Node] = {}
+    pools: dict[tuple[Value, tuple[tuple[str, Attr], ...]], Node] = {}
+    pairs: dict[Node, Node] = {}  # index by pooling
     for node in graph.nodes:
-        if node.op.name == "max_pool_index":
-            wanted.setdefault((node.inputs[0], tuple(sorted(node.attrs.items()))), node)
-    pairs = {
-        node: wanted[key]
-        for node in graph.nodes
-        if node.op.name == "max_pool" and (key := (node.inputs[0], tuple(sorted(node.attrs.items())))) in wanted
-    }
-    position = {node: n for n, node in enumerate(graph.nodes)}
-    pairs = {pool: index for pool, index in pairs.items() if position[pool] < position[index]}
+        if node.op.name not in ("max_pool", "max_pool_index"):
+            continue
+        key = node.inputs[0], tuple(sorted(node.attrs.items()))
+        if node.op.name == "max_pool":
+            pools.setdefault(key, node)
+        elif key in pools:
+            pairs.setdefault(pools[key], node)
     if not pairs:
         return graph
     rewriter, dropped = Rewriter(graph), set(pairs.values())

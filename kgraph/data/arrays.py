@@ -209,6 +209,14 @@ def check_rows(call: str, groups: Sequence[Sequence[tuple[str, Array]]], empty: 
     return rows
 
 
+def surely_finite(array: Array) -> bool:
+    """Whether a sum tells that all elements are finite: several times cheaper than a mask; large ones overflow it."""
+    if array.dtype.kind != "f":
+        return True
+    with np.errstate(all="ignore"):
+        return math.isfinite(float(np.add.reduce(array, axis=None)))
+
+
 def warn_not_finite(call: str, name: str, array: Array, refuse: bool = False) -> bool:
     """Warn once if there is a NaN or an infinity in `array`, with the place of the first; whether there is.
 
@@ -218,11 +226,8 @@ def warn_not_finite(call: str, name: str, array: Array, refuse: bool = False) ->
         array: what is looked at.
         refuse: raise a DataError instead.
     """
-    if array.dtype.kind != "f" or not array.size:
+    if surely_finite(array):
         return False
-    with np.errstate(all="ignore"):
-        if np.isfinite(array.sum()):  # a sum is several times cheaper than a mask; it may overflow: then look closely
-            return False
     bad = ~np.isfinite(array)
     count = int(bad.sum())
     if not count:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kgraph.data import quickly_prepared, unpack
+from kgraph.data import quickly_prepared, surely_finite, unpack
 from kgraph.engine import CompiledProgram
 from kgraph.ir.types import TensorType
 from kgraph.models.model_data import check_target, input_arrays
@@ -62,7 +62,7 @@ class TrainingBatches:
         call = f"{self._call}: batch {number}"
         data = self._model._data(call, x, y, weight, self._class_weight)
         self._warned = self._warned or data.warn_not_finite(call, self._model._guarded())
-        key = (data.y_types, data.weight_types)
+        key = (data.y_types, data.weight_types, data.arguments)
         if self._program is None or self._key != key:
             self._key, self._program = key, self._model._program(self._kind, data)
             self._types = self._program.argument_types[: len(data.arrays)]
@@ -79,8 +79,8 @@ class TrainingBatches:
             array = quickly_prepared(given, type_)
             if array is None or len(array) != rows:
                 return None
-            # NaN and infinities give such a sum; the long way then finds and names them.
-            if not self._warned and array.dtype.kind == "f" and not np.isfinite(array.sum()):
+            # The long way then finds and names what is not.
+            if not self._warned and not surely_finite(array):
                 return None
             ready.append(array)
         inputs = len(_leaves(x))

@@ -128,11 +128,6 @@ class Compiled(StepMethods):
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    @property
-    def _model(self) -> Any:
-        """This object as the model that it is: the class only mixes in."""
-        return self
-
     def _compiled(self, call: str) -> TrainingSetup:
         if self._setup is None:
             raise StateError(f"{call}: the model is not compiled", fix="Call model.compile(optimizer, loss) first")

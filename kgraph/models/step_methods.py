@@ -8,12 +8,10 @@ from typing import Any
 from kgraph.data import unpack
 from kgraph.errors import ArgumentError
 from kgraph.gradient_tape import gradients
-from kgraph.ir.dtypes import dtype_of
-from kgraph.ir.operators import Operators, cast
+from kgraph.ir.operators import Operators
 from kgraph.keras_tensor import BATCH
 from kgraph.models.step_metrics import CompiledMetrics
 from kgraph.nesting import flatten
-from kgraph.primitives.composites import size
 from kgraph.trace import current_trace
 
 _OF_THE_LOSS = ("compute_loss", "compute_metrics")
@@ -49,8 +47,8 @@ class StepMethods:
     """
 
     @property
-    def _trained(self) -> Any:
-        """This object as the compiled model that it is: the class only mixes in."""
+    def _model(self) -> Any:
+        """This object as the model that it is: the class only mixes in."""
         return self
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -61,7 +59,7 @@ class StepMethods:
 
         Returns: what the logs show: results of metrics, and numbers, of which the last batch's counts.
         """
-        model = self._trained
+        model = self._model
         x, y, sample_weight = unpack(data, "train_step")
         y_pred = model(x, training=True)
         loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
@@ -73,13 +71,13 @@ class StepMethods:
     def test_step(self, data: Any) -> dict[str, Any]:
         """One step of evaluation; data and result as in `train_step`."""
         x, y, sample_weight = unpack(data, "test_step")
-        y_pred = self._trained(x, training=False)
+        y_pred = self._model(x, training=False)
         self._track_loss(self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False))
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_step(self, data: Any) -> Any:
         """Outputs for the inputs `data`, in the nesting of the model's outputs."""
-        return self._trained(data, training=False)
+        return self._model(data, training=False)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -92,9 +90,9 @@ class StepMethods:
             sample_weight: a tensor for all outputs, or one for each.
             training: accepted as in Keras.
         """
-        setup, predictions = self._trained._compiled("compute_loss"), flatten(y_pred)
+        setup, predictions = self._model._compiled("compute_loss"), flatten(y_pred)
         self._match(predictions)
-        return setup.total_loss(current_trace(), self._trained.losses, _leaves(y, predictions), predictions,
+        return setup.total_loss(current_trace(), self._model.losses, _leaves(y, predictions), predictions,
                                 _leaves(sample_weight, predictions, spread=True), track=True)  # fmt: skip
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
@@ -104,14 +102,14 @@ class StepMethods:
 
     def update_compiled_metrics(self, y: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Update the metrics given to `compile`, and those that layers added to the logs."""
-        setup, predictions = self._trained._compiled("compute_metrics"), flatten(y_pred)
+        setup, predictions = self._model._compiled("compute_metrics"), flatten(y_pred)
         self._match(predictions)
         labels = _leaves(y, predictions)
         setup.update_metrics(labels, predictions, _leaves(sample_weight, predictions, spread=True))
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Results of all running values of `metrics`, by name; those of a metric with several in its place."""
-        model, results = self._trained, dict[str, Any]()
+        model, results = self._model, dict[str, Any]()
         known = {id(metric): name for name, metric in model._compiled("get_metrics_result").own_trackers()}
         for metric in model.metrics:
             result = metric.result()
@@ -121,7 +119,7 @@ class StepMethods:
     @property
     def compiled_metrics(self) -> CompiledMetrics:
         """The metrics given to `compile`, as one to be updated in a step."""
-        return CompiledMetrics(self._trained)
+        return CompiledMetrics(self._model)
 
     def compiled_loss(self, y: Any, y_pred: Any, sample_weight: Any = None, regularization_losses: Any = None) -> Any:
         """Older Keras' way to compute the loss in a step: its running value is updated as well.
@@ -135,7 +133,7 @@ class StepMethods:
         return loss
 
     def _match(self, predictions: Sequence[Any]) -> None:
-        model = self._trained
+        model = self._model
         names, types = model.output_names(), [current_trace().type_of(value) for value in predictions]
         types = [t.with_shape((BATCH, *t.shape[1:])) if t.rank else t for t in types]
         model._compiled("compile").match(names, types, isinstance(model.output_nesting(), dict))
@@ -146,9 +144,7 @@ class StepMethods:
             raise ArgumentError("compute_loss: what it returns", expected="a tensor of one number", received=received,
                                 fix="Take the mean: ops.mean(...)")  # fmt: skip
         current_trace().objective = current_trace().lift(loss)
-        tracker = self._trained._compiled("compile").loss_tracker
-        rows = size(BATCH, dtype_of(tracker.dtype))
-        tracker.update_state(cast(loss, rows.dtype), sample_weight=rows)
+        self._model._compiled("compile").track_loss(loss)
 
 
 def replaced(model: Any, kind: str) -> bool:

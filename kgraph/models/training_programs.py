@@ -314,8 +314,7 @@ class TrainingSetup:
         weights = given * len(self.targets) if len(given) == 1 else given
         loss = self.total_loss(trace, model.losses, labels, predictions, weights, track)
         if track:
-            rows = size(BATCH, dtype_of(self.loss_tracker.dtype))
-            self.loss_tracker.update_state(cast(loss, rows.dtype), sample_weight=rows)
+            self.track_loss(loss)
             self.update_metrics(labels, predictions, weights)
         return loss
 
@@ -355,6 +354,11 @@ class TrainingSetup:
             loss = loss + part
         assert isinstance(loss, Value)
         return loss
+
+    def track_loss(self, loss: Any) -> None:
+        """Let the running value of the loss take in a batch, with its rows for a weight."""
+        rows = size(BATCH, dtype_of(self.loss_tracker.dtype))
+        self.loss_tracker.update_state(cast(loss, rows.dtype), sample_weight=rows)
 
     def update_metrics(self, labels: Sequence[Any], predictions: Sequence[Value], weights: Sequence[Any]) -> None:
         """Let the metrics take in a batch; labels, predictions and weights as for `total_loss`."""

@@ -31,9 +31,9 @@ def seeded():
     kgraph.utils.set_random_seed(0)
 
 
-def guarded(*parts, optimizer="sgd", loss="mse", check="nan", **options):
+def guarded(*parts, optimizer="sgd", loss="mse", check="nan"):
     model = kgraph.Sequential([kgraph.Input((8,)), *parts], name="net")
-    model.compile(optimizer, loss, check=check, **options)
+    model.compile(optimizer, loss, check=check)
     return model
 
 

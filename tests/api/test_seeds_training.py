@@ -6,24 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_samples import CLASSIFIER, FROM_ROOT, LIST, TWO_LAYERS, run
+from keras_samples import CLASSIFIER, COMPILE, EVALUATE, FIT, FROM_ROOT, LIST, run
 
-from kgraph.errors import ShapeError, StateError
+from kgraph.errors import StateError
 from kgraph.layers import Dense
 from kgraph.models import Sequential
 from kgraph.utils import to_categorical
-
-COMPILE = "model.compile(loss='categorical_crossentropy', optimizer='adam')"
-
-FIT = """
-model.fit(X_train, Y_train, epochs=epochs, batch_size=batch_size, verbose=verbose, validation_data=(X_test, Y_test))
-"""
-
-EVALUATE = """
-score = model.evaluate(X_test, Y_test, verbose=0)
-print('Test loss:', score[0])
-print('Test accuracy:', score[1])
-"""
 
 TWO_INPUTS = """
 from keras import Input, Model
@@ -37,24 +25,6 @@ denseB = Dense(units=32)(inputB)       # 添加第二个全连接层
 concatAB = Concatenate()([activationA, denseB])    # 将两个输入合并
 output = Dense(units=1, activation='sigmoid')(concatAB)      # 添加输出层
 model = Model(inputs=[inputA, inputB], outputs=output)        # 创建模型对象
-"""
-
-FIT_IMAGES = """
-x_train = x_train.reshape(-1, 784).astype('float32') / 255.0  # 归一化
-y_train = to_categorical(y_train, num_classes=10)              # 转换为one-hot编码
-
-model.compile(optimizer='rmsprop', loss='categorical_crossentropy',
-              metrics=['accuracy'])                           # 配置编译器
-model.fit(x_train, y_train, batch_size=32, epochs=10)         # 训练模型
-"""
-
-EVALUATE_IMAGES = """
-score = model.evaluate(x_test, to_categorical(y_test, num_classes=10))  # 测试模型
-"""
-
-PREDICT = """
-prediction = model.predict(np.random.rand(32, 784))
-print(prediction[:5])
 """
 
 FIT_GENERATOR = """
@@ -110,21 +80,6 @@ def test_two_inputs_are_trained():
     (a, labels), (b, _) = clusters(100, 2), clusters(10, 2)
     model.fit([a, b], labels, epochs=20, verbose=0)
     assert model.evaluate([a, b], labels, verbose=0)[1] > 0.95
-
-
-def test_images_are_trained_on_and_a_forgotten_reshape_is_explained():
-    x, labels = clusters(784, 10, rows=640)
-    images = ((x - x.min()) / np.ptp(x) * 255).astype("uint8").reshape(-1, 28, 28)
-    names = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
-    names["to_categorical"] = to_categorical
-    names = run(TWO_LAYERS + FIT_IMAGES, **names)
-    words = r"expected \(batch, 784\), received \(640, 28, 28\). Reshape it: x.reshape\(-1, 784\)"
-    with pytest.raises(ShapeError, match=words):
-        run(EVALUATE_IMAGES, **names)
-    names["x_test"] = names["x_train"]
-    assert run(EVALUATE_IMAGES, **names)["score"][1] > 0.9
-    prediction = run("import numpy as np" + PREDICT, model=names["model"])["prediction"]
-    assert prediction.shape == (32, 10)
 
 
 def test_a_generator_is_trained_on(capsys: pytest.CaptureFixture[str]):

@@ -203,6 +203,20 @@ model.add(Dense(units=128, activation='relu'))
 model.add(Dense(units=num_classes, activation='softmax'))
 """
 
+COMPILE = """
+model.compile(loss='categorical_crossentropy', optimizer='adam')
+"""
+
+FIT = """
+model.fit(X_train, Y_train, epochs=epochs, batch_size=batch_size, verbose=verbose, validation_data=(X_test, Y_test))
+"""
+
+EVALUATE = """
+score = model.evaluate(X_test, Y_test, verbose=0)
+print('Test loss:', score[0])
+print('Test accuracy:', score[1])
+"""
+
 COMPILE_WITH_OBJECTS = """
 from keras.optimizers import Adam
 from keras.metrics import categorical_accuracy
