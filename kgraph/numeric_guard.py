@@ -211,6 +211,8 @@ class Batches(Protocol):
     """A program bound to arrays; see `NativeBatches`."""
 
     steps: int
+    batch_size: int
+    with_rows: list[bool]
     results: list[Array]
 
     def shuffle(self, order: Array | None) -> None:
@@ -229,10 +231,10 @@ class GuardedBatches:
     """
 
     def __init__(self, batches: Batches, program: CompiledProgram, arrays: Sequence[Array], batch_size: int) -> None:
-        self._batches, self._arrays, self._batch_size = batches, arrays, batch_size
+        self._batches, self._arrays, self.batch_size = batches, arrays, batch_size
         self._guard = Guard(program)
         self._order: Array | None = None
-        self.steps, self.results = batches.steps, batches.results
+        self.steps, self.results, self.with_rows = batches.steps, batches.results, batches.with_rows
 
     def shuffle(self, order: Array | None) -> None:
         """Take row `order[i]` in the place of row i from now on; None for the order as it is."""
@@ -252,12 +254,12 @@ class GuardedBatches:
             fault = self._fault(number, 1)
             if fault:
                 self._guard.restore()
-                rows = slice(number * self._batch_size, (number + 1) * self._batch_size)
+                rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
                 batch = [a[rows] if self._order is None else a[self._order[rows]] for a in self._arrays]
                 raise NotFinite(number, fault, self._guard.origin(batch))
 
     def _fault(self, first: int, count: int) -> str:
-        size = self._batch_size
+        size = self.batch_size
         rows, batches = slice(first * size, (first + count) * size), slice(first, first + count)
         with_rows = len(self._arrays[0])
         return self._guard.fault([r[rows if len(r) == with_rows else batches] for r in self.results])

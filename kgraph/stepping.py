@@ -30,7 +30,7 @@ class SteppedBatches:
 
     def __init__(self, program: CompiledProgram, arrays: Sequence[Array], batch_size: int, execution: str) -> None:
         self._program, self._arrays, self._execution = program, arrays, execution
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._order: Array | None = None
         self.steps = -(-len(arrays[0]) // batch_size)
         graph = program.program.graph
@@ -39,10 +39,10 @@ class SteppedBatches:
         outputs = [value.type for value in graph.outputs[: len(program.program.results)]]
         names = graph.size_names()
         sizes = dict(zip(names, bind_sizes(types, arrays, names), strict=True))
-        self._with_rows = [bool(t.rank) and t.shape[0] == types[0].shape[0] for t in outputs]
+        self.with_rows = [bool(t.rank) and t.shape[0] == types[0].shape[0] for t in outputs]
         self.results = [
             np.empty(t.concrete(sizes) if with_rows else (self.steps, *t.concrete(sizes)), t.dtype.to_numpy())
-            for t, with_rows in zip(outputs, self._with_rows, strict=True)
+            for t, with_rows in zip(outputs, self.with_rows, strict=True)
         ]
 
     def shuffle(self, order: Array | None) -> None:
@@ -52,10 +52,10 @@ class SteppedBatches:
     def run(self, first: int, count: int) -> None:
         """Run the batches first .. first+count-1."""
         for number in range(first, first + count):
-            rows = slice(number * self._batch_size, (number + 1) * self._batch_size)
+            rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
             batch = [a[rows] if self._order is None else a[self._order[rows]] for a in self._arrays]
             made = self._program.run(batch, self._execution)
-            for result, with_rows, part in zip(self.results, self._with_rows, made, strict=True):
+            for result, with_rows, part in zip(self.results, self.with_rows, made, strict=True):
                 result[rows if with_rows else number] = part
 
 
@@ -86,6 +86,17 @@ class BatchLoop:
     def results(self) -> list[Array]:
         """The program's results: of all rows, or one for each batch; complete up to the batches that have run."""
         return self._batches.results
+
+    def batch_results(self, number: int) -> list[Array]:
+        """The results of one batch that has run."""
+        rows = slice(number * self._batches.batch_size, (number + 1) * self._batches.batch_size)
+        found = zip(self.results, self._batches.with_rows, strict=True)
+        return [result[rows if with_rows else number] for result, with_rows in found]
+
+    def joined_results(self) -> list[Array]:
+        """The results with those of all batches joined along their first axis; single numbers become a vector."""
+        found = zip(self.results, self._batches.with_rows, strict=True)
+        return [a if rows or a.ndim == 1 else a.reshape(len(a) * a.shape[1], *a.shape[2:]) for a, rows in found]
 
     @property
     def unfinished(self) -> bool:

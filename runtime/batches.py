@@ -27,6 +27,8 @@ class NativeBatches:
 
     Attributes:
         steps: number of batches.
+        batch_size: as given.
+        with_rows: whether each result has rows.
         results: for each result of the program an array: of all rows if the result has rows, else with one entry for
             each batch.
     """
@@ -39,7 +41,7 @@ class NativeBatches:
         rows = len(arrays[0])
         self.steps = -(-rows // batch_size)
         self._full, self._rest = divmod(rows, batch_size)
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._order: Array | None = None
         self._buffers: list[Array] = []
         names = executable.artifact.size_names
@@ -55,11 +57,11 @@ class NativeBatches:
 
     def _result_arrays(self, sizes: dict[str, int]) -> list[Array]:
         artifact = self._executable.artifact
-        self._with_rows = [bool(t.rank) and t.shape[0] == artifact.inputs[0].shape[0] for t in artifact.outputs]
+        self.with_rows = [bool(t.rank) and t.shape[0] == artifact.inputs[0].shape[0] for t in artifact.outputs]
         shapes = [t.concrete(sizes) for t in artifact.outputs]
         return [
             np.empty(shape if with_rows else (self.steps, *shape), t.dtype.to_numpy())
-            for t, shape, with_rows in zip(artifact.outputs, shapes, self._with_rows, strict=True)
+            for t, shape, with_rows in zip(artifact.outputs, shapes, self.with_rows, strict=True)
         ]
 
     def _filled(self) -> numbers[int]:
@@ -70,10 +72,10 @@ class NativeBatches:
             at = BatchRun.argument(n)
             run[at] = address_of(array)
             run[at + 2] = array[:1].nbytes
-        for n, (result, with_rows) in enumerate(zip(self.results, self._with_rows, strict=True)):
+        for n, (result, with_rows) in enumerate(zip(self.results, self.with_rows, strict=True)):
             at = BatchRun.output(count, n)
             run[at] = address_of(result)
-            run[at + 1] = result[:1].nbytes * (self._batch_size if with_rows else 1)
+            run[at + 1] = result[:1].nbytes * (self.batch_size if with_rows else 1)
         return run
 
     def shuffle(self, order: Array | None) -> None:
@@ -82,7 +84,7 @@ class NativeBatches:
         run = self._run
         run[BatchRun.ORDER] = 0 if self._order is None else address_of(self._order)
         if self._order is not None and not self._buffers:
-            self._buffers = [np.empty((self._batch_size, *a.shape[1:]), a.dtype) for a in self._arrays]
+            self._buffers = [np.empty((self.batch_size, *a.shape[1:]), a.dtype) for a in self._arrays]
             for n, buffer in enumerate(self._buffers):
                 run[BatchRun.argument(n) + 1] = address_of(buffer)
 
@@ -91,7 +93,7 @@ class NativeBatches:
         full = max(0, min(first + count, self._full) - first)
         with self._executable.lock:
             if full:
-                self._call(self._batch_size, first, full)
+                self._call(self.batch_size, first, full)
             if full < count:
                 self._call(self._rest, first + full, 1)
 
@@ -99,6 +101,6 @@ class NativeBatches:
         binding: Binding = self._by_rows[rows]
         run = self._run
         run[BatchRun.STEP] = binding.step_address
-        run[BatchRun.FIRST_ROW], run[BatchRun.ROWS] = first * self._batch_size, rows
+        run[BatchRun.FIRST_ROW], run[BatchRun.ROWS] = first * self.batch_size, rows
         run[BatchRun.COUNT], run[BatchRun.FIRST_BATCH] = count, first
         run_in_team(binding.threads, self._executable.code, self._address, self._function, run.buffer_info()[0])

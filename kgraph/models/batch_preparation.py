@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from kgraph.data import quickly_prepared, surely_finite, unpack
 from kgraph.engine import CompiledProgram
+from kgraph.ir.dims import product, symbols_of
 from kgraph.ir.types import TensorType
+from kgraph.keras_tensor import BATCH
 from kgraph.models.model_data import check_target, input_arrays
+from kgraph.nesting import pack
 
 
 class PredictionBatches:
@@ -30,6 +33,21 @@ class PredictionBatches:
         x, _, _ = unpack(batch, call)
         arrays, _ = input_arrays(self._model, call, x)
         return self._model._predict_program(), arrays
+
+
+def rows_in_turn(program: CompiledProgram) -> bool:
+    """Whether each result has a row for each row of the data, or the same shape for every batch.
+
+    Others, such as those of two rows for each, are joined batch by batch.
+    """
+    types = [value.type for value in program.program.graph.outputs[: len(program.program.results)]]
+    return all(str(BATCH) not in symbols_of(product(t.shape[t.shape[:1] == (BATCH,) :])) for t in types)
+
+
+def batches_of(arrays: Sequence[np.ndarray], nesting: Any, batch_size: int) -> Iterator[Any]:
+    """Inputs of one batch after another."""
+    for start in range(0, len(arrays[0]), batch_size):
+        yield (pack(nesting, [array[start : start + batch_size] for array in arrays]),)
 
 
 class TrainingBatches:

@@ -19,6 +19,7 @@ from kgraph.models.step_metrics import held_metrics
 from kgraph.models.steps import Steps
 from kgraph.models.targets import Target
 from kgraph.models.training_programs import TrainingSetup, predict_program
+from kgraph.nesting import pack
 from kgraph.optimizers import Optimizer
 
 
@@ -31,7 +32,7 @@ class Compiled(StepMethods):
     _setup: TrainingSetup | None = None
     _history: History | None = None
     _stop = False
-    _predicting: tuple[Any, CompiledProgram, list[TensorType]] | None = None  # version, program, types of the outputs
+    _predicting: tuple[Any, CompiledProgram, Any] | None = None  # version, program, nesting of its results
     _running: Steps | None = None  # in `fit`
     _resumed_epoch = 0  # where a callback lets `fit` go on
     _last_data: Data | None = None  # without its arrays: what a step of the model's own was traced for
@@ -147,11 +148,14 @@ class Compiled(StepMethods):
             self._predicting = (version, *predict_program(self._model))
         return self._predicting[1]
 
-    def _targets(self, setup: TrainingSetup) -> list[Target]:
-        self._predict_program()
+    def _predicted(self, results: Sequence[Any]) -> Any:
+        """Results of the program "predict" in the nesting that `predict_step` gave them."""
         assert self._predicting is not None
-        types, names = self._predicting[2], self._model.output_names()
-        return setup.match(names, types, by_name=isinstance(self._model.pack_outputs(names), dict))
+        return pack(self._predicting[2], results)
+
+    def _targets(self, setup: TrainingSetup) -> list[Target]:
+        model = self._model
+        return setup.match(model.output_names(), model.output_types(), isinstance(model.output_nesting(), dict))
 
     def _data(self, call: str, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None) -> Data:
         """What the user gave as arguments of a training or evaluation program; NaN are not looked for."""

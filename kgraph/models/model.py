@@ -154,13 +154,15 @@ class Model(GeneratorMethods, Layer):
             return _names(self.graph.outputs, "output")
         return [tensor.source for tensor in self.graph.flat_outputs]
 
+    def output_types(self) -> list[TensorType]:
+        """Type of each output, flat."""
+        if self.graph is None:
+            return flatten(self._types()[1])
+        return [tensor.type for tensor in self.graph.flat_outputs]
+
     def has_outputs(self) -> bool:
         """Whether the model can be called: one with a training step of its own need not define `call`."""
         return self.graph is not None or type(self).call is not Model.call
-
-    def pack_outputs(self, outputs: list[Any]) -> Any:
-        """Flat outputs in the nesting that the model's `call` gives."""
-        return pack(self.output_nesting(), outputs)
 
     def call_flat(self, values: list[Value], training: bool) -> list[Value]:
         """Flat outputs for flat inputs, inside the program being traced."""

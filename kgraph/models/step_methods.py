@@ -76,7 +76,10 @@ class StepMethods:
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_step(self, data: Any) -> Any:
-        """Outputs for the inputs `data`, in the nesting of the model's outputs."""
+        """What `predict` gives for the inputs `data`: here the model's outputs.
+
+        One of a model's own may return tensors of any number, alone or in dicts, lists and tuples.
+        """
         return self._model(data, training=False)
 
     def compute_loss(

@@ -9,7 +9,7 @@ import numpy as np
 from kgraph.callbacks import CallbackList, History
 from kgraph.data import BatchSource, check_batch_size, is_prepared, is_stream, split_at
 from kgraph.errors import ArgumentError, StateError
-from kgraph.models.batch_preparation import PredictionBatches, TrainingBatches
+from kgraph.models.batch_preparation import PredictionBatches, TrainingBatches, batches_of, rows_in_turn
 from kgraph.models.epochs import (
     EpochLoop,
     Validation,
@@ -131,7 +131,8 @@ class Trainer(Inspection):
         self, x: Any, batch_size: int | None = None, verbose: int | str = "auto", steps: int | None = None,
         callbacks: Any = None,
     ) -> Any:  # fmt: skip
-        """Outputs for inputs, computed in batches, in the structure of the model's outputs.
+        """Outputs for inputs, computed in batches, in the structure of the model's outputs, or in that which a
+        `predict_step` of the model gives. What batches give is joined along the first axis, single numbers to a vector.
 
         Args:
             x: inputs as in `fit`; may have no samples. Of the batches of a stream only x is used.
@@ -143,13 +144,16 @@ class Trainer(Inspection):
         batch_size = check_batch_size(batch_size)
         wanted = check_steps("steps", steps)
         line = ProgressLine(bool(verbose) and on_terminal())
+        if not is_stream(x):
+            arrays, rows = input_arrays(self, "predict", x, empty=True)
+            if wanted is not None:
+                arrays = [array[: wanted * batch_size] for array in arrays]
+            if rows and not rows_in_turn(self._predict_program()):
+                x = batches_of(arrays, self._model.input_nesting(), batch_size)
         if is_stream(x):
             stream = StreamSteps("predict", BatchSource(x, wanted), PredictionBatches(self, "predict"), wanted,
                                  self._execution(), self._guarded())  # fmt: skip
-            return self._model.pack_outputs(self._predicted_stream(stream, line, callbacks, verbose))
-        arrays, _ = input_arrays(self, "predict", x, empty=True)
-        if wanted is not None:
-            arrays = [array[: wanted * batch_size] for array in arrays]
+            return self._predicted(self._predicted_stream(stream, line, callbacks, verbose))
         loop = batch_loop(self._predict_program(), arrays, batch_size, self._execution(), self._guarded())
         hooks = CallbackList(callbacks, self, {"steps": loop.steps, "verbose": verbose})
         hooks.on_predict_begin()
@@ -161,14 +165,12 @@ class Trainer(Inspection):
             with reported("predict"):
                 loop.advance(1 if hooks.watches_predict else None)
             if hooks.watches_predict:
-                rows = slice(first * batch_size, (first + 1) * batch_size)
-                outputs = self._model.pack_outputs([result[rows] for result in loop.results])
-                hooks.on_predict_batch_end(first, {"outputs": outputs})
+                hooks.on_predict_batch_end(first, {"outputs": self._predicted(loop.batch_results(first))})
             if line.due():
                 line.show(loop.done, {})
         line.abandon()
         hooks.on_predict_end()
-        return self._model.pack_outputs(loop.results)
+        return self._predicted(loop.joined_results())
 
     def _predicted_stream(self, steps: StreamSteps, line: ProgressLine, callbacks: Any, verbose: Any) -> list[Any]:
         hooks = CallbackList(callbacks, self, {"steps": steps.steps, "verbose": verbose})
@@ -181,7 +183,7 @@ class Trainer(Inspection):
             with reported("predict"):
                 steps.advance(1 if hooks.watches_predict else None)
             parts.append(steps.results)
-            hooks.on_predict_batch_end(steps.done - 1, {"outputs": self._model.pack_outputs(steps.results)})
+            hooks.on_predict_batch_end(steps.done - 1, {"outputs": self._predicted(steps.results)})
             if line.due():
                 line.show(steps.done, {})
         with reported("predict"):
@@ -189,7 +191,7 @@ class Trainer(Inspection):
         steps.finish()
         line.abandon()
         hooks.on_predict_end()
-        return [np.concatenate(results) for results in zip(*parts, strict=True)]
+        return [np.concatenate([np.atleast_1d(result) for result in results]) for results in zip(*parts, strict=True)]
 
     # --- one batch ----------------------------------------------------------------------------------------------------
 
@@ -223,7 +225,7 @@ class Trainer(Inspection):
         else:
             arrays, _ = input_arrays(self, "predict_on_batch", x)
             program = self._predict_program()
-        return self._model.pack_outputs(program.run(arrays, self._execution()))
+        return self._predicted(program.run(arrays, self._execution()))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

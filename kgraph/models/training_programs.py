@@ -6,14 +6,16 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from kgraph.data import warn_user
 from kgraph.engine import CompiledProgram
-from kgraph.errors import ArgumentError, StateError
+from kgraph.errors import ArgumentError, DTypeError, StateError
 from kgraph.ir.dtypes import dtype_of, f32
 from kgraph.ir.graph import Value
 from kgraph.ir.location import layer_scope
 from kgraph.ir.opdef import emitting
-from kgraph.ir.operators import cast
+from kgraph.ir.operators import Operators, cast
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH
 from kgraph.losses import as_loss
@@ -73,25 +75,37 @@ class TrainableModel(Protocol):
 
 def forward(trace: Trace, model: TrainableModel, training: bool) -> list[Value]:
     """Outputs of the model on new arguments of the trace."""
+    return model.call_flat(_inputs(trace, model), training)
+
+
+def _inputs(trace: Trace, model: TrainableModel) -> list[Value]:
+    """New arguments of the trace for the model's inputs."""
     specs = model.input_specs()
     names = argument_names([name for name, _ in specs], "x")
-    inputs = [trace.argument(type_, name) for name, (_, type_) in zip(names, specs, strict=True)]
-    return model.call_flat(inputs, training)
+    return [trace.argument(type_, name) for name, (_, type_) in zip(names, specs, strict=True)]
 
 
-def predict_program(model: TrainableModel) -> tuple[CompiledProgram, list[TensorType]]:
-    """x -> outputs; and the types of the outputs of the model's `call`, which a `predict_step` may make others of."""
+def predict_program(model: TrainableModel) -> tuple[CompiledProgram, Any]:
+    """x -> what `predict` gives, and the nesting of that: of the model's outputs, or of what `predict_step` returns."""
     trace = Trace("predict", random_state=model.random_state)
     with emitting(trace):
-        outputs = forward(trace, model, training=False)
-        types = [value.type for value in outputs]
-        if replaced(model, "predict"):
-            outputs = flatten(model.predict_step(pack(model.input_nesting(), trace.arguments)))
-            if len(outputs) != len(types):
-                raise ArgumentError("predict_step", expected=f"{len(types)} outputs, as the model has",
-                                    received=str(len(outputs)))  # fmt: skip
-        program = trace.program(list(zip(model.output_names(), outputs, strict=True)))
-    return CompiledProgram(program), types
+        if not replaced(model, "predict"):
+            values, nesting = forward(trace, model, training=False), model.output_nesting()
+            return CompiledProgram(trace.program(list(zip(model.output_names(), values, strict=True)))), nesting
+        made = model.predict_step(pack(model.input_nesting(), _inputs(trace, model)))
+        values = [_predicted(trace, leaf) for leaf in flatten(made)]
+        if not values:
+            raise ArgumentError("predict_step", expected="tensors, alone or nested", received=repr(made))
+        program = trace.program([(f"output_{n}", value) for n, value in enumerate(values)])
+    return CompiledProgram(program), made
+
+
+def _predicted(trace: Trace, leaf: Any) -> Value:
+    """A result of `predict_step` as a value of the program."""
+    if isinstance(leaf, (Operators, int, float, np.ndarray, np.generic)):
+        return trace.lift(leaf, "predict_step")
+    raise DTypeError("predict_step: what it returns", expected="tensors, alone or in dicts, lists and tuples",
+                     received=type(leaf).__name__)  # fmt: skip
 
 
 class TrainingSetup:

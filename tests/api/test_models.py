@@ -132,7 +132,9 @@ def test_inputs_and_outputs_in_any_nesting(rng):
     np.testing.assert_array_equal(got["x"][0], [[2] * 3 + [3] * 4] * 2)
     assert [name for name, _ in model.input_specs()] == ["b", "c", "a"]
     assert model.output_names() == ["x_0", "y_0", "y_1"]
-    assert model.pack_outputs([1, 2, 3]) == {"y": [2, 3], "x": (1,)}
+    predicted = model.predict(data, verbose=0)
+    np.testing.assert_array_equal(predicted["y"][1], data["p"][0])
+    np.testing.assert_array_equal(predicted["x"][0], [[2] * 3 + [3] * 4] * 2)
 
 
 def test_data_by_name_and_in_order(rng):

@@ -282,17 +282,6 @@ def test_a_stream_may_change_the_form_of_its_batches():
     assert model.fit(batches(), verbose=0).history["loss"] == [5.0]
 
 
-def test_own_prediction():
-    class Shifted(kgraph.Sequential):
-        def predict_step(self, data):
-            return super().predict_step(data) + 100.0
-
-    model = Shifted([kgraph.Input((8,)), layers.Dense(1, kernel_initializer="ones")])
-    model.compile("sgd", "mse")
-    np.testing.assert_allclose(model.predict(X, verbose=0), SUMS + 100, rtol=1e-6)
-    np.testing.assert_allclose(model.evaluate(X, SUMS, verbose=0), 0, atol=1e-9)
-
-
 def test_several_programs_train_one_set_of_weights():
     model = classifier()
     head = model.layers[-1]
