@@ -10,12 +10,12 @@ import numpy as np
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.dtypes import dtype_of, i32
 from kgraph.ir.opdef import current_emitter
-from kgraph.ir.operators import broadcast_to, cast
+from kgraph.ir.operators import cast
 from kgraph.keras_tensor import shape_text
 from kgraph.losses.base import align, type_of, weights_for
 from kgraph.metrics.base import Metric
-from kgraph.primitives.composites import argmax, not_equal, one_hot, part, reshape, where
-from kgraph.primitives.composites import sum as total
+from kgraph.metrics.counts import add_counts
+from kgraph.primitives.composites import argmax, one_hot, part, where
 from kgraph.variable import Variable
 
 KINDS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
@@ -88,41 +88,6 @@ class ConfusionMetric(Metric):
     def each(self, values: Any) -> Any:
         """The value for the only threshold, or a copy of those for all."""
         return values[0] if len(self.thresholds) == 1 else np.array(values)
-
-
-def add_counts(
-    counts: dict[str, Variable], thresholds: Sequence[float], y_true: Any, y_pred: Any, weights: Any, keep: int = 0
-) -> None:
-    """Add to variables, by kind, what the values count at each threshold.
-
-    Args:
-        counts: by kind; of shape ``(thresholds, *kept axes)``.
-        thresholds: of the scores.
-        y_true: a label that is not 0 is positive.
-        y_pred: scores.
-        weights: of the values; None for 1.
-        keep: last axes that are counted apart.
-    """
-    kind = type_of(y_pred)
-    kept = kind.shape[kind.rank - keep :]
-    y_true, y_pred = (reshape(x, (1, -1, *kept)) for x in (y_true, y_pred))
-    shape = (len(thresholds), *type_of(y_pred).shape[1:])
-    column = np.asarray(thresholds).reshape(-1, 1, *[1] * keep)
-    positive = broadcast_to(y_pred, shape) > column
-    ones = cast(not_equal(y_true, 0.0), kind.dtype)
-    labelled = {"true": ones, "false": 1.0 - ones}
-    if weights is not None:
-        weights = reshape(weights, (1, -1, *kept))
-        labelled = {which: value * weights for which, value in labelled.items()}
-    found = {
-        f"{which}_positives": total(where(positive, broadcast_to(value, shape), 0.0), 1)
-        for which, value in labelled.items()
-    }
-    # A positive label that is not found is a false negative; a negative one that is not taken for positive a true one.
-    for name, which in (("false_negatives", "true"), ("true_negatives", "false")):
-        found[name] = total(labelled[which], 1) - found[f"{which}_positives"]
-    for name, variable in counts.items():
-        variable.assign_add(found[name])
 
 
 def _only_first(scores: Any, k: int) -> Any:

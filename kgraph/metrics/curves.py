@@ -16,7 +16,8 @@ from kgraph.keras_tensor import shape_text
 from kgraph.lookup import find
 from kgraph.losses.base import align, type_of, weights_for
 from kgraph.metrics.base import Metric
-from kgraph.metrics.confusion import KINDS, ConfusionMetric, add_counts, ratio
+from kgraph.metrics.confusion import KINDS, ConfusionMetric, ratio
+from kgraph.metrics.counts import add_counts
 from kgraph.primitives.composites import clip
 from kgraph.variable import Variable
 

@@ -11,9 +11,10 @@ from kgraph.config import epsilon
 from kgraph.errors import ArgumentError
 from kgraph.ir.dtypes import dtype_of, f32, i32
 from kgraph.ir.operators import cast
-from kgraph.losses.base import align, type_of, weights_for
+from kgraph.losses.base import align, weights_for
 from kgraph.metrics.base import Metric
-from kgraph.primitives.composites import argmax, not_equal, one_hot, reshape, transpose
+from kgraph.metrics.counts import counted
+from kgraph.primitives.composites import argmax, not_equal, reshape, where
 
 
 class IoU(Metric):
@@ -50,14 +51,15 @@ class IoU(Metric):
         labels = cast(y_true, i32) if self.sparse_y_true else argmax(y_true, self.axis)
         guesses = cast(y_pred, i32) if self.sparse_y_pred else argmax(y_pred, self.axis)
         labels, guesses = align(self.name, labels, guesses)
-        rows, columns = (one_hot(reshape(x, (-1,)), self.num_classes, f32) for x in (labels, guesses))
-        counted = None if sample_weight is None else weights_for(labels, sample_weight)
+        weights = None if sample_weight is None else cast(weights_for(labels, sample_weight), f32)
+        known = self._is_class(labels) & self._is_class(guesses)
         if self.ignore_class is not None:
-            known = cast(not_equal(labels, self.ignore_class), i32)
-            counted = known if counted is None else counted * known
-        if counted is not None:
-            columns = columns * reshape(cast(counted, f32), (*type_of(columns).shape[:1], 1))
-        self.total_cm.assign_add(cast(transpose(rows) @ columns, dtype_of(self.dtype)))
+            known = known & not_equal(labels, self.ignore_class)
+        met = counted(where(known, labels * self.num_classes + guesses, -1), self.num_classes**2, weights)
+        self.total_cm.assign_add(cast(reshape(met, (self.num_classes, self.num_classes)), dtype_of(self.dtype)))
+
+    def _is_class(self, numbers: Any) -> Any:
+        return (numbers >= 0) & (numbers < self.num_classes)
 
     def result(self) -> Any:
         """The mean so far, over those of the classes that occur."""

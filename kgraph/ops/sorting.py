@@ -154,11 +154,7 @@ def median(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 def _bincount(x: Any, weights: Any, length: int) -> Any:
     if not type_of(x).dtype.is_integer or type_of(x).rank not in (1, 2):
         raise ShapeError("x", expected="integers of one or two axes", received=str(type_of(x)))
-    add = composites.full(type_of(x).shape, 1, i32) if weights is None else counted(weights)
-    if type_of(x).rank == 1:
-        return composites.scatter_add(add, x, length, 0)
-    hot = composites.one_hot(x, length, type_of(add).dtype)
-    return composites.sum(hot * composites.expand_dims(add, -1), 1)
+    return composites.bincount(x, length, None if weights is None else counted(weights))
 
 
 def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = False) -> Any:

@@ -293,6 +293,16 @@ def scatter_add(updates: Any, ids: Any, size: Dim, axis: int = 0) -> Any:
     return indexing.summed_by_id(updates, ids, size, axis)
 
 
+def bincount(ids: Any, size: Dim, weights: Any = None, axis: int = -1) -> Any:
+    """How often (int32) each id of 0 .. size-1 occurs in each line along an axis, or the sums of its weights.
+
+    Other ids are left out.
+    """
+    kind = _type(ids)
+    added = full(kind.shape, 1, i32) if weights is None else weights
+    return _emit("add_along_axis", added, ids, axis=axis_of(axis, kind.rank), size=size)
+
+
 def take_along_axis(x: Any, ids: Any, axis: int = -1) -> Any:
     """For every id the element of its own line of `x` that it names, 0 for ids outside."""
     return _emit("take_along_axis", x, ids, axis=axis_of(axis, _type(x).rank))

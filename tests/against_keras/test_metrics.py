@@ -14,6 +14,7 @@ NUMBERS = R.normal(size=(8, 4)), R.normal(size=(8, 4))
 POSITIVE = R.uniform(0.1, 3, (8, 4)), R.uniform(0.1, 3, (8, 4))
 BITS = R.integers(0, 2, (8, 4)), R.uniform(0, 1, (8, 4))
 ROUND = R.integers(0, 2, (8, 4)), R.integers(0, 5, (8, 4)) / 4
+ON_THRESHOLDS = R.integers(0, 2, (8, 4)), np.concatenate([R.integers(0, 17, (7, 4)) / 16, [[0, 1, 0.5, 1]]])
 FLAT = R.integers(0, 2, 8), R.uniform(0, 1, 8)
 CLASSES = R.integers(0, 4, 8), R.dirichlet(np.ones(4), 8)
 ONE_HOT = np.eye(4)[CLASSES[0]], CLASSES[1]
@@ -63,6 +64,11 @@ CASES: list[tuple[str, Any]] = [
     ("AUC(multi_label=True, num_thresholds=20)", BITS),
     ("AUC(multi_label=True, label_weights=[0.1, 0.2, 0.3, 0.4], num_labels=4, curve='PR')", BITS),
     ("AUC(label_weights=[0.1, 0.2, 0.3, 0.4])", BITS),
+    ("AUC(num_thresholds=17)", ON_THRESHOLDS),
+    ("AUC(num_thresholds=17, curve='PR', multi_label=True)", ON_THRESHOLDS),
+    ("SpecificityAtSensitivity(0.5, num_thresholds=17)", ON_THRESHOLDS),
+    ("Recall(thresholds=[i / 16 for i in range(17)])", ON_THRESHOLDS),
+    ("FalseNegatives(thresholds=[i / 16 for i in range(17)])", ON_THRESHOLDS),
     ("AUC(from_logits=True)", (BITS[0], NUMBERS[0])),
     ("SensitivityAtSpecificity(0.5)", BITS),
     ("SpecificityAtSensitivity(0.4, num_thresholds=20)", BITS),

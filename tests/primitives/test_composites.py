@@ -36,6 +36,7 @@ X = np.linspace(-3, 3, 24).reshape(2, 3, 4)
 IDS = np.array([[2, 0, 0], [1, 2, 2]], np.int32)
 RANKS = np.searchsorted(X[1, 1], X, "right")
 SUMS = np.stack([np.zeros(4), X[1].sum(0), X[0].sum(0), np.zeros(4)])
+BY_ID = np.einsum("nki,nkv->niv", np.eye(4)[IDS], X)
 
 
 def normal_cdf(x):
@@ -80,6 +81,8 @@ CASES = [
     ("top_k", lambda x: composites.top_k(x, 2)[0], X[..., :-3:-1]),
     ("top_k_places", lambda x: composites.top_k(x * 0.0, 3, 1)[1], np.tile(np.arange(3)[:, None], (2, 1, 4))),
     ("take_along_axis", lambda x: composites.take_along_axis(x, composites.argsort(-x), -1), X[..., ::-1]),
+    ("bincount", lambda x: composites.bincount(lift(IDS), 4), np.array([[2, 0, 1, 0], [0, 1, 2, 0]])),
+    ("bincount_weights", lambda x: composites.bincount(lift(IDS[:, :, None].repeat(4, 2)), 4, x, 1), BY_ID),
     ("cumsum", lambda x: composites.cumsum(x, -1), X.cumsum(-1)),
     ("cumprod", lambda x: composites.cumprod(x, 1, reverse=True), X[:, ::-1].cumprod(1)[:, ::-1]),
     ("searchsorted", lambda x: composites.searchsorted(lift(X[1, 1]), x, right=True), RANKS),
