@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kgraph.callbacks import CallbackList, History, ProgbarLogger
+from kgraph.callbacks.callback_list import separate
 from kgraph.callbacks.logs import LogValues
 from kgraph.data import warn_user
 from kgraph.errors import ArgumentError, NumericError
@@ -55,7 +56,7 @@ def fit_callbacks(callbacks: Any, verbose: Any) -> tuple[list[Any], list[Progbar
     """
     if verbose not in ("auto", 0, 1, 2):
         raise ArgumentError("verbose", expected="'auto', 0, 1 or 2", received=repr(verbose))
-    given = [] if callbacks is None else list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    given = separate(callbacks)
     progress = [callback for callback in given if isinstance(callback, ProgbarLogger)]
     histories = [callback for callback in given if isinstance(callback, History)]
     added: list[Any] = [] if progress or not verbose else [ProgbarLogger()]

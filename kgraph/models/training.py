@@ -99,7 +99,7 @@ class Trainer(Inspection):
                                             check_steps("validation_steps", validation_steps))  # fmt: skip
         validation = None if evaluation is None else Validation(evaluation, due)
         self._stop = False
-        hooks = CallbackList(wanted, self, {"verbose": verbose, "epochs": epochs, "steps": steps.steps})
+        hooks = CallbackList(wanted, model=self, verbose=verbose, epochs=epochs, steps=steps.steps)
         EpochLoop(self, setup, steps, validation, hooks, progress).run(range(initial_epoch, epochs))
         return self._history
 
@@ -119,7 +119,7 @@ class Trainer(Inspection):
         setup = self._compiled("evaluate")
         made = self._evaluation_steps("evaluate", x, y, sample_weight, check_batch_size(batch_size),
                                       check_steps("steps", steps))  # fmt: skip
-        hooks = CallbackList(callbacks, self, {"steps": made.steps, "verbose": verbose})
+        hooks = CallbackList(callbacks, model=self, verbose=verbose, epochs=1, steps=made.steps)
         line = ProgressLine(moving=False)
         line.start("", made.steps or 0)
         logs = run_evaluation(setup, made, hooks)
@@ -155,7 +155,7 @@ class Trainer(Inspection):
                                  self._execution(), self._guarded())  # fmt: skip
             return self._predicted(self._predicted_stream(stream, line, callbacks, verbose))
         loop = batch_loop(self._predict_program(), arrays, batch_size, self._execution(), self._guarded())
-        hooks = CallbackList(callbacks, self, {"steps": loop.steps, "verbose": verbose})
+        hooks = CallbackList(callbacks, model=self, verbose=verbose, epochs=1, steps=loop.steps)
         hooks.on_predict_begin()
         line.start("predict", loop.steps, patience=0.5)
         while loop.unfinished:
@@ -173,7 +173,7 @@ class Trainer(Inspection):
         return self._predicted(loop.joined_results())
 
     def _predicted_stream(self, steps: StreamSteps, line: ProgressLine, callbacks: Any, verbose: Any) -> list[Any]:
-        hooks = CallbackList(callbacks, self, {"steps": steps.steps, "verbose": verbose})
+        hooks = CallbackList(callbacks, model=self, verbose=verbose, epochs=1, steps=steps.steps)
         hooks.on_predict_begin()
         line.start("predict", steps.steps or 0, patience=0.5)
         parts: list[list[np.ndarray]] = []
@@ -215,7 +215,7 @@ class Trainer(Inspection):
         setup = self._compiled("test_on_batch")
         data = self._prepared("test_on_batch", x, y, sample_weight)
         steps = self._array_steps(data, max(data.rows, 1))
-        return _reported(setup, "evaluate", run_evaluation(setup, steps, CallbackList(None, self, {})), return_dict)
+        return _reported(setup, "evaluate", run_evaluation(setup, steps, CallbackList(model=self)), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for these samples, computed at once."""
