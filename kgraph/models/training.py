@@ -50,8 +50,7 @@ class Trainer(Inspection):
         verbose: int | str = "auto", callbacks: Any = None, validation_split: float = 0.0, validation_data: Any = None,
         shuffle: bool = True, class_weight: Any = None, sample_weight: Any = None, initial_epoch: int = 0,
         steps_per_epoch: int | None = None, validation_steps: int | None = None,
-        validation_batch_size: int | None = None, validation_freq: Any = 1, *, nb_epoch: int | None = None,
-        **old: Any,
+        validation_batch_size: int | None = None, validation_freq: Any = 1, *, nb_epoch: int | None = None, **old: Any,
     ) -> History:  # fmt: skip
         """Train on arrays, or on a stream of batches.
 
@@ -78,8 +77,7 @@ class Trainer(Inspection):
             validation_steps: number of batches of a validation; None for all.
             validation_batch_size: `batch_size` if None.
             validation_freq: validate every so many epochs, or after the epochs in a list, counted from 1.
-            nb_epoch: old spelling of `epochs`.
-            old: arguments of Keras 2 that change nothing here, such as `workers`; so in all methods.
+            nb_epoch: old spelling of `epochs`. `old` are arguments of Keras 2 that change nothing here, as `workers`.
 
         Returns:
             History: `history.history["loss"]`, ["accuracy"], ["val_loss"] ... have a value for each epoch. The loss is
