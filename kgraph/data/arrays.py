@@ -22,6 +22,9 @@ from kgraph.keras_tensor import BATCH, shape_text
 Array: TypeAlias = "npt.NDArray[Any]"
 
 
+_STRINGS = "string data. Use layers.StringLookup or TextVectorization, or encode it as numbers first"
+
+
 def as_array(value: Any, name: str) -> Array:
     """An array of numbers, whatever byte order and layout; `name` is how messages call it.
 
@@ -35,12 +38,12 @@ def as_array(value: Any, name: str) -> Array:
     except ValueError:
         raise DataError(_ragged(value, name)) from None
     if array.dtype.kind in "US":
-        raise DataError(f"{name}: string data; encode it as numbers first")
+        raise DataError(f"{name}: {_STRINGS}")
     if array.dtype.kind == "O":
         numbers = _numbers_of(array)
         if numbers is None:
             if array.size and all(isinstance(item, (str, bytes)) for item in array.flat):
-                raise DataError(f"{name}: string data; encode it as numbers first")
+                raise DataError(f"{name}: {_STRINGS}")
             raise DataError(_ragged(value, name))
         array = numbers
     if array.dtype.kind not in "fiub":

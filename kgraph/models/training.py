@@ -8,7 +8,7 @@ import numpy as np
 
 from kgraph.callbacks import CallbackList, History
 from kgraph.data import BatchSource, check_batch_size, is_prepared, is_stream, split_at
-from kgraph.errors import ArgumentError, StateError
+from kgraph.errors import ArgumentError, DataError, StateError
 from kgraph.models.batch_preparation import PredictionBatches, TrainingBatches, batches_of, rows_in_turn
 from kgraph.models.epochs import (
     EpochLoop,
@@ -296,7 +296,10 @@ class Trainer(Inspection):
             raise ArgumentError("fit(validation_data)", expected="(x, y), (x, y, sample_weight) or a stream of batches",
                                 received=f"{type(data).__name__}")  # fmt: skip
         x, y, weight = (*data, None)[:3]
-        return self._evaluation_steps("validation_data", x, y, weight, batch_size, steps)
+        try:
+            return self._evaluation_steps("validation_data", x, y, weight, batch_size, steps)
+        except DataError as error:
+            raise error.within("validation_data") from None
 
 
 def _reported(setup: TrainingSetup, kind: str, logs: dict[str, Any], return_dict: bool) -> Any:
