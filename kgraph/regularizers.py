@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -174,6 +173,6 @@ def serialize(regularizer: Any) -> Any:
     return FAMILY.serialize(regularizer)
 
 
-def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def deserialize(config: Any) -> Any:
     """The regularizer that `serialize` described; a plain name works too."""
-    return FAMILY.deserialize(config, custom_objects)
+    return FAMILY.deserialize(config)

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from kgraph.ir.artifact import BatchRun
 from kgraph.runtime.executable import Binding, Executable, address_of
-from kgraph.runtime.memory import allocate
 from kgraph.runtime.sizes import bind_sizes
 from kgraph.runtime.threads import run_in_team
 
@@ -60,9 +59,8 @@ class NativeBatches:
         artifact = self._executable.artifact
         self.with_rows = [bool(t.rank) and t.shape[0] == artifact.inputs[0].shape[0] for t in artifact.outputs]
         shapes = [t.concrete(sizes) for t in artifact.outputs]
-        what = f"{artifact.name}: results of all batches"
         return [
-            allocate(what, shape if with_rows else (self.steps, *shape), t.dtype.to_numpy())
+            np.empty(shape if with_rows else (self.steps, *shape), t.dtype.to_numpy())
             for t, shape, with_rows in zip(artifact.outputs, shapes, self.with_rows, strict=True)
         ]
 
@@ -86,9 +84,7 @@ class NativeBatches:
         run = self._run
         run[BatchRun.ORDER] = 0 if self._order is None else address_of(self._order)
         if self._order is not None and not self._buffers:
-            rows = min(self.batch_size, len(self._arrays[0]))
-            what = f"{self._executable.artifact.name}: one shuffled batch of {rows} rows"
-            self._buffers = [allocate(what, (rows, *a.shape[1:]), a.dtype) for a in self._arrays]
+            self._buffers = [np.empty((self.batch_size, *a.shape[1:]), a.dtype) for a in self._arrays]
             for n, buffer in enumerate(self._buffers):
                 run[BatchRun.argument(n) + 1] = address_of(buffer)
 

@@ -227,7 +227,8 @@ class ScalarFunctions:
         if source.is_float and to.is_float:
             return self.f.cast("fpext" if to.bits > source.bits else "fptrunc", from_ty, value, to_ty)
         if source.is_float:
-            return self._saturate(value, from_ty, to_ty, to.kind == "signed")
+            saturate = self._saturate_lanes if lanes > 1 else self._saturate
+            return saturate(value, source, to, lanes)
         signed = source.kind == "signed"
         if to.is_float:
             return self.f.cast("sitofp" if signed else "uitofp", from_ty, value, to_ty)
@@ -237,12 +238,24 @@ class ScalarFunctions:
         op = "trunc" if to.bits < wide else "sext" if signed else "zext"
         return self.f.cast(op, from_ty, value, to_ty)
 
-    def _saturate(self, value: str, from_ty: str, to_ty: str, signed: bool) -> str:
-        suffix = [
-            {"float": "f32", "double": "f64"}.get(element_of(ty), element_of(ty)) for ty in (to_ty, from_ty)
-        ]
-        if lanes_of(to_ty) > 1:
-            suffix = [f"v{lanes_of(to_ty)}{part}" for part in suffix]
-        name = f"llvm.fpto{'s' if signed else 'u'}i.sat.{suffix[0]}.{suffix[1]}"
+    def _saturate(self, value: str, source: DType, to: DType, lanes: int) -> str:
+        from_ty, to_ty = register_type(source, lanes), register_type(to, lanes)
+        name = f"llvm.fpto{'s' if to.kind == 'signed' else 'u'}i.sat.{to_ty}.f{source.bits}"
         self.f.module.declare(name, f"{to_ty} @{name}({from_ty})")
         return self.f.assign(f"call {to_ty} @{name}({from_ty} {value})")
+
+    def _saturate_lanes(self, value: str, source: DType, to: DType, lanes: int) -> str:
+        """The same in whole vectors, where LLVM takes its own saturating conversion apart into single lanes."""
+        f, signed = self.f, to.kind == "signed"
+        from_ty, to_ty, cond_ty = register_type(source, lanes), register_type(to, lanes), vector_of("i1", lanes)
+        least, past = (-(2 ** (to.bits - 1)), 2 ** (to.bits - 1)) if signed else (0, 2**to.bits)
+        low, end = (splat(from_ty, literal(bound, source)) for bound in (least, past))
+        below, above = f.binary("fcmp olt", from_ty, value, low), f.binary("fcmp oge", from_ty, value, end)
+        outside = f.binary(
+            "or", cond_ty, f.binary("fcmp uno", from_ty, value, low), f.binary("or", cond_ty, below, above)
+        )
+        zero = splat(from_ty, literal(0, source))
+        inside = f.select(cond_ty, outside, from_ty, zero, value)
+        result = f.cast("fptosi" if signed else "fptoui", from_ty, inside, to_ty)
+        result = f.select(cond_ty, below, to_ty, splat(to_ty, literal(least, to)), result)
+        return f.select(cond_ty, above, to_ty, splat(to_ty, literal(past - 1, to)), result)

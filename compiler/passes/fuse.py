@@ -61,6 +61,13 @@ def is_pointwise(node: Node) -> bool:
     return isinstance(node.op.lower, Scalar | Pointwise) and node.op.name != "constant"
 
 
+def _is_column(anchor: Node) -> bool:
+    """Whether an anchor is a product that writes single columns: what follows where it writes would run on one lane of
+    a vector, where a pass of its own over the same elements runs on all."""
+    lower = anchor.op.lower
+    return isinstance(lower, Loops) and bool(lower.in_memory) and anchor.outputs[0].type.shape[-1:] == (1,)
+
+
 @dataclass(eq=False)
 class _Group:
     """Nodes that become one kernel, by their positions in the graph."""
@@ -126,7 +133,7 @@ class _Grouping:
         """Whether pointwise `node` may be computed where `other` computes `producer`'s elements."""
         if len(other.nodes) + len(group.nodes) > MAX_NODES or (other.anchor and group.anchor):
             return False
-        if other.anchor is not None and not isinstance(other.anchor.op.lower, Loops):
+        if other.anchor is not None and (not isinstance(other.anchor.op.lower, Loops) or _is_column(other.anchor)):
             return False
         if producer in self.free:
             return False
@@ -325,10 +332,13 @@ def _node_of(
     own = {graph.nodes[n] for n in group.nodes}
     inputs = dict.fromkeys(v for node in body for v in node.inputs if v not in made)
     wanted = set(graph.outputs)
-    outputs = [
-        v for node in body if node in own for v in node.outputs
-        if v in wanted or any(r not in own for r in uses.get(v, ()))
-    ]  # fmt: skip
+
+    def needed(value: Value) -> bool:
+        """Whether it is read outside of the group, where free nodes are copied to."""
+        readers = (r for r in uses.get(value, ()) if r not in own)
+        return value in wanted or any(r not in free or any(map(needed, r.outputs)) for r in readers)
+
+    outputs = [v for node in body if node in own for v in node.outputs if needed(v)]
     inside = Graph(_label([n for n in body if n not in free] or body), tuple(inputs), tuple(body), tuple(outputs))
     last = body[-1]
     return Node(fusion, tuple(inputs), tuple(outputs), {"body": inside}, last.loc)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from kgraph.callbacks.callback import Callback
-from kgraph.callbacks.logs import LogValues, hint_for, known_name
+from kgraph.callbacks.logs import LogValues, known_name
 from kgraph.data import warn_user
 from kgraph.errors import ArgumentError
+from kgraph.lookup import did_you_mean
 
 
 class MonitorCallback(Callback):
@@ -43,7 +44,10 @@ class MonitorCallback(Callback):
         """The value must be among `names`, and its direction known."""
         if known_name(self.monitor, names) is None:
             what = f"{type(self).__name__}(monitor={self.monitor!r}): the logs have no such value"
-            raise ArgumentError(what, fix=hint_for(self.monitor, names))
+            without = self.monitor.removeprefix("val_")
+            if without != self.monitor and known_name(without, names) is not None:
+                raise ArgumentError(what, fix="Give fit validation_data or validation_split")
+            raise ArgumentError(what, fix=did_you_mean(self.monitor, names))
         self._rises()
 
     def value(self, logs: dict[str, Any] | None) -> Any:

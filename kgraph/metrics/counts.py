@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from kgraph.ir.dims import Shape
 from kgraph.ir.dtypes import DType, i32
 from kgraph.ir.operators import broadcast_to, cast
 from kgraph.losses.base import type_of
@@ -19,6 +18,7 @@ from kgraph.variable import Variable
 # For fewer thresholds it takes less time to compare each score with each of them.
 _FOR_BUCKETS = 16
 
+Sizes = tuple[int, ...]
 # Sums over what is labelled positive, and over the rest.
 Pair = tuple[Any, Any]
 
@@ -37,9 +37,10 @@ def add_counts(
         keep: last axes that are counted apart; their sizes are known.
     """
     kind = type_of(y_pred)
+    kept = tuple(size for size in kind.shape[kind.rank - keep :] if isinstance(size, int))
     even = len(thresholds) >= _FOR_BUCKETS and are_even(thresholds, kind.dtype)
     count = _in_buckets if even else _by_comparing
-    positives, whole = count(thresholds, not_equal(y_true, 0.0), y_pred, weights, kind.shape[kind.rank - keep :])
+    positives, whole = count(thresholds, not_equal(y_true, 0.0), y_pred, weights, kept)
     found = {"true_positives": positives[0], "false_positives": positives[1]}
     # A positive label that is not found is a false negative; a negative one that is not taken for positive a true one.
     found["false_negatives"], found["true_negatives"] = (a - p for a, p in zip(whole, positives, strict=True))
@@ -48,7 +49,7 @@ def add_counts(
 
 
 def _by_comparing(
-    thresholds: Sequence[float], labels: Any, y_pred: Any, weights: Any, kept: Shape
+    thresholds: Sequence[float], labels: Any, y_pred: Any, weights: Any, kept: Sizes
 ) -> tuple[Pair, Pair]:
     """Sums above each threshold, and of everything, by comparing every score with every threshold."""
     dtype = type_of(y_pred).dtype
@@ -63,30 +64,34 @@ def _by_comparing(
     return (first, second), (total(each[0], 1), total(each[1], 1))
 
 
-def _in_buckets(thresholds: Sequence[float], labels: Any, y_pred: Any, weights: Any, kept: Shape) -> tuple[Pair, Pair]:
+def _in_buckets(thresholds: Sequence[float], labels: Any, y_pred: Any, weights: Any, kept: Sizes) -> tuple[Pair, Pair]:
     """The same sums for even thresholds: each score goes into one bucket, of those with so many thresholds below.
 
     Without weights the sums are integers; those with weights add up in another order.
     """
     bins = len(thresholds) + 1
-    ids = where(labels, 0, bins) + thresholds_below(y_pred, thresholds)
-    sums = counted(ids, 2 * bins, weights, kept)
+    ids = cast(labels, i32) * bins + thresholds_below(y_pred, thresholds)
+    lines = math.prod(kept)
+    if kept:
+        ids = ids * lines + np.arange(lines, dtype=np.int32).reshape(kept)
+    sums = reshape(counted(ids, 2 * bins * lines, weights), (2 * bins, *kept))
     # Of a bucket and those behind it: number 0 is of all scores, number i+1 of those above threshold i.
-    upwards = [cumsum(part(sums, 0, start, start + bins), 0, reverse=True) for start in (0, bins)]
+    upwards = [cumsum(part(sums, 0, start, start + bins), 0, reverse=True) for start in (bins, 0)]
     first, second = (part(each, 0, 1, bins) for each in upwards)
     return (first, second), (part(upwards[0], 0, 0, 1), part(upwards[1], 0, 0, 1))
 
 
-def counted(ids: Any, size: int, weights: Any = None, kept: Shape = ()) -> Any:
-    """How often each id of 0 .. size-1 occurs, or the sums of its weights, for each index of the last axes `kept`.
+def counted(ids: Any, size: int, weights: Any = None) -> Any:
+    """How often each id of 0 .. size-1 occurs, or the sums of its weights; other ids are left out.
 
-    Samples of many values are counted one by one, so that threads can share them.
+    Samples of many ids are counted one by one, so that threads can share them.
     """
     shape = type_of(ids).shape
     each = math.prod(n if isinstance(n, int) else 0 for n in shape[1:])
-    lines = (-1, each) if not kept and len(shape) > 1 and each >= size else (-1, *kept)
+    lines = (-1, each) if len(shape) > 1 and each >= size else (-1,)
     ids, weights = (None if x is None else reshape(x, lines) for x in (ids, weights))
-    return total(bincount(ids, size, weights), 0) if not kept and len(lines) > 1 else bincount(ids, size, weights, 0)
+    sums = bincount(ids, size, weights)
+    return total(sums, 0) if len(lines) > 1 else sums
 
 
 def are_even(thresholds: Sequence[float], dtype: DType) -> bool:

@@ -37,3 +37,23 @@ def test_what_reads_a_result_at_its_own_index_stays_with_it():
                   " %w = add(%v, %r) : f32[5, 7] return %w }", REGISTRY)  # fmt: skip
     (node,) = fuse(graph).nodes
     assert node.op.name == "fusion"
+
+
+@pytest.mark.parametrize(("columns", "kernels"), [(1, 2), (2, 1)])
+def test_what_follows_a_product_of_one_column_runs_over_all_of_them(rng, columns, kernels):
+    graph = parse(f"""graph @f(%x: f32[6, 4], %w: f32[4, {columns}]) {{
+        %m = matmul(%x, %w) {{transpose_a=false, transpose_b=false}} : f32[6, {columns}]
+        %y = tanh(%m) : f32[6, {columns}] return %y }}""", REGISTRY)  # fmt: skip
+    assert len(fuse(graph).nodes) == kernels
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((6, 4), (4, columns)))
+    (got,) = Executable(compile_native(graph, 0, check=True).artifact, []).run([x, w])
+    np.testing.assert_allclose(got, np.tanh(x @ w), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("results", "stored"), [("%y", 1), ("%y, %t", 2)])
+def test_what_only_copied_comparisons_read_is_not_stored(results, stored):
+    graph = parse(f"""graph @f(%x: f32[5]) {{
+        %t = tanh(%x) : f32[5] %z = constant() {{value=f32[](0.0)}} : f32[]
+        %b = broadcast(%z) {{axes=[], shape=[5]}} : f32[5] %g = gt(%t, %b) : bool[5]
+        %u = add(%t, %x) : f32[5] %y = select(%g, %u, %b) : f32[5] return {results} }}""", REGISTRY)  # fmt: skip
+    assert sum(len(node.outputs) for node in fuse(graph).nodes if node.op.name != "constant") == stored
