@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from kgraph.compiler.analysis.kernels import buffers_of, size_names
+from kgraph.compiler.analysis.structure import structure
 from kgraph.compiler.analysis.uses import users
 from kgraph.compiler.nested import clone
 from kgraph.ir.dims import Dim, Shape, symbol
@@ -63,37 +64,59 @@ class LoweredLoop:
 Lowered: TypeAlias = "Sequence[LoweredCall | LoweredLoop]"
 
 
-def lower(graph: Graph, scratch: ScratchRule, label: str = "k") -> tuple[LoweredCall | LoweredLoop, ...]:
+def lower(graph: Graph, scratch: ScratchRule) -> tuple[LoweredCall | LoweredLoop, ...]:
     """Kernels of all nodes, in the graph's order; constants and aliases of memory need none.
 
-    The names of kernels start with `label` and the number of their node.
+    The names of kernels start with "k" and the number of their node. Kernels of nodes that compute the same, two of
+    three in a residual network, are lowered once: they differ in their names only, and share buffers and body.
     """
-    calls: list[LoweredCall | LoweredLoop] = []
-    wanted = {*graph.outputs, *(v for node in graph.nodes for v in node.inputs)}
-    for number, node in enumerate(graph.nodes):
-        if node.op.name == "constant" or isinstance(node.op.lower, Alias):
-            continue
-        name = f"{label}{number}_"
-        if node.op is scan:
-            calls.append(_loop(node, name, scratch))
+    return _Lowering(scratch).calls(graph, "k")
+
+
+class _Lowering:
+    """Lowers graphs, and the graphs inside them; remembers the kernels."""
+
+    def __init__(self, scratch: ScratchRule) -> None:
+        self._scratch = scratch
+        self._known: dict[Hashable, tuple[Kernel, tuple[bool, ...]]] = {}
+
+    def calls(self, graph: Graph, label: str) -> tuple[LoweredCall | LoweredLoop, ...]:
+        """Kernels of all nodes of a graph; their names start with `label`."""
+        calls: list[LoweredCall | LoweredLoop] = []
+        wanted = {*graph.outputs, *(v for node in graph.nodes for v in node.inputs)}
+        for number, node in enumerate(graph.nodes):
+            if node.op.name == "constant" or isinstance(node.op.lower, Alias):
+                continue
+            name = f"{label}{number}_"
+            calls.append(self._loop(node, name) if node.op is scan else self._call(node, name, wanted))
+        return tuple(calls)
+
+    def _loop(self, node: Node, label: str) -> LoweredLoop:
+        body = clone(node.attrs["body"], node.loc)  # another node may have the same one
+        carries = roles(node.inputs, node.attrs).carries
+        start = self._copies(carries, node, f"{label}start")
+        end = self._copies(body.outputs[: len(carries)], node, f"{label}end") if node.attrs["conditional"] else ()
+        return LoweredLoop(node, body, start, self.calls(body, label), end)
+
+    def _copies(self, values: Sequence[Value], loop: Node, label: str) -> tuple[LoweredCall, ...]:
+        """Kernels that copy values; each output is a new value."""
+        nodes = [copied(value, loop.loc) for value in values]
+        return tuple(self._call(node, f"{label}{n}_", node.outputs) for n, node in enumerate(nodes))
+
+    def _call(self, node: Node, label: str, wanted: Collection[Value]) -> LoweredCall:
+        """`wanted` are the values that anybody reads; results that nobody reads are not stored."""
+        if node.op.name == "fusion":
+            graph, inputs, outputs = node.attrs["body"], node.inputs, node.outputs
         else:
-            calls.append(_KernelBuilder(node, name, scratch, wanted).build())
-    return tuple(calls)
-
-
-def _loop(node: Node, label: str, scratch: ScratchRule) -> LoweredLoop:
-    body = clone(node.attrs["body"], node.loc)  # another node may have the same one
-    carries = roles(node.inputs, node.attrs).carries
-    start = _copies(carries, node, f"{label}start", scratch)
-    end = _copies(body.outputs[: len(carries)], node, f"{label}end", scratch) if node.attrs["conditional"] else ()
-    return LoweredLoop(node, body, start, lower(body, scratch, label), end)
-
-
-def _copies(values: Sequence[Value], loop: Node, label: str, scratch: ScratchRule) -> tuple[LoweredCall, ...]:
-    """Kernels that copy values; each output is a new value."""
-    nodes = [copied(value, loop.loc) for value in values]
-    builders = (_KernelBuilder(node, f"{label}{n}_", scratch, node.outputs) for n, node in enumerate(nodes))
-    return tuple(builder.build() for builder in builders)
+            inputs = tuple(dict.fromkeys(node.inputs))
+            outputs = tuple(v for v in node.outputs if v in wanted) or node.outputs[:1]
+            graph = Graph(node.op.name, inputs, (node,), outputs)
+        key = structure(graph)
+        if key not in self._known:
+            self._known[key] = _KernelBuilder(graph, self._scratch).build()
+        kernel, used = self._known[key]
+        read = tuple(value for value, is_used in zip(inputs, used, strict=True) if is_used)
+        return LoweredCall(node, replace(kernel, name=f"{label}{graph.name}"), read, outputs)
 
 
 def lowered_kernels(calls: Lowered) -> Iterator[LoweredCall]:
@@ -122,17 +145,10 @@ def copied(value: Value, loc: Location = UNKNOWN) -> Node:
 
 
 class _KernelBuilder:
-    """Lowers one node, plain or fused. Elements are built on demand, from the stores back to the loads."""
+    """Lowers the graph of one kernel. Elements are built on demand, from the stores back to the loads."""
 
-    def __init__(self, node: Node, label: str, scratch: ScratchRule, wanted: Collection[Value]) -> None:
-        """`wanted` are the values that anybody reads; results that nobody reads are not stored."""
-        self.node = node
-        body = node.attrs.get("body") if node.op.name == "fusion" else None
-        stored = tuple(v for v in node.outputs if v in wanted) or node.outputs[:1]
-        self.graph: Graph = body or Graph(node.op.name, _distinct(node.inputs), (node,), stored)
-        self.name = f"{label}{self.graph.name}"
-        self.call_inputs = node.inputs if body else self.graph.inputs
-        self.call_outputs = node.outputs if body else stored
+    def __init__(self, graph: Graph, scratch: ScratchRule) -> None:
+        self.graph = graph
         self.scratch_rule = scratch
         self.producer = self.graph.producers()
         self.uses = users(self.graph)
@@ -144,14 +160,14 @@ class _KernelBuilder:
         self.taken = RESERVED | set(self.graph.size_names())
         self.elements: dict[tuple[Value, tuple[Dim, ...]], Expr] = {}
 
-    def build(self) -> LoweredCall:
-        """The kernel, and the values it reads and writes."""
+    def build(self) -> tuple[Kernel, tuple[bool, ...]]:
+        """The kernel, and which inputs of the graph it reads; its buffers are those, the outputs and private memory."""
         body = self._pointwise() if self.anchor is None else self._anchored(self.anchor)
-        used = buffers_of(body)
-        inputs = [(v, b) for v, b in zip(self.call_inputs, self.inputs.values(), strict=True) if b in used]
-        buffers = (*(b for _, b in inputs), *self.outputs.values(), *self.private)
-        kernel = Kernel(self.name, buffers, size_names(buffers, body), body)
-        return LoweredCall(self.node, kernel, tuple(v for v, _ in inputs), self.call_outputs)
+        found = buffers_of(body)
+        used = tuple(buffer in found for buffer in self.inputs.values())
+        read = (buffer for buffer, is_used in zip(self.inputs.values(), used, strict=True) if is_used)
+        buffers = (*read, *self.outputs.values(), *self.private)
+        return Kernel(self.graph.name, buffers, size_names(buffers, body), body), used
 
     # --- without an anchor: one nest over the results' index space ------------------------------------------------
     def _pointwise(self) -> tuple[Stmt, ...]:
@@ -297,7 +313,3 @@ class _Context:
 
     def fresh(self, hint: str) -> str:
         return self._kernel.fresh(hint)
-
-
-def _distinct(values: tuple[Value, ...]) -> tuple[Value, ...]:
-    return tuple(dict.fromkeys(values))

@@ -157,11 +157,11 @@ def _with_states(rule: Callable[[Graph, int], Graph], states: int) -> Callable[[
     return bound
 
 
-def _optimised(calls: Lowered, known: dict[str, Kernel], check: bool) -> tuple[LoweredCall | LoweredLoop, ...]:
+def _optimised(calls: Lowered, known: dict[int | str, Kernel], check: bool) -> tuple[LoweredCall | LoweredLoop, ...]:
     """The calls with loop passes applied to all kernels.
 
-    `known` are results by the text of the kernel without its name: kernels that differ in nothing else, two of three
-    in a residual network, come to share their buffers and their body.
+    `known` are results by the identity of the kernel's buffers, which those share that were lowered together, and by
+    its text without its name: kernels that differ in nothing else come to share buffers and body, too.
     """
     made: list[LoweredCall | LoweredLoop] = []
     for call in calls:
@@ -174,19 +174,25 @@ def _optimised(calls: Lowered, known: dict[str, Kernel], check: bool) -> tuple[L
     return tuple(made)
 
 
-def _optimised_kernel(call: LoweredCall, known: dict[str, Kernel], check: bool) -> LoweredCall:
+def _optimised_kernel(call: LoweredCall, known: dict[int | str, Kernel], check: bool) -> LoweredCall:
     """The call with loop passes applied; they keep the number and order of the kernel's buffers."""
-    kernel = call.kernel
-    text = kernel_to_text(replace(kernel, name="k"))
-    if text not in known:
-        for loop_pass in LOOP_PASSES:
-            if check:
-                verify_kernel(kernel)
-            kernel = loop_pass(kernel)
+    same = id(call.kernel.buffers)
+    if same not in known:
+        text = kernel_to_text(replace(call.kernel, name="k"))
+        if text not in known:
+            known[text] = _after_loop_passes(call.kernel, check)
+        known[same] = known[text]
+    return replace(call, kernel=replace(known[same], name=call.kernel.name))
+
+
+def _after_loop_passes(kernel: Kernel, check: bool) -> Kernel:
+    for loop_pass in LOOP_PASSES:
         if check:
             verify_kernel(kernel)
-        known[text] = kernel
-    return replace(call, kernel=replace(known[text], name=call.kernel.name))
+        kernel = loop_pass(kernel)
+    if check:
+        verify_kernel(kernel)
+    return kernel
 
 
 def _scratch_rule(target: Target) -> Callable[[str, DType, Sequence[Dim]], Dim]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kgraph.config import epsilon
@@ -156,6 +156,6 @@ def serialize(constraint: Any) -> Any:
     return FAMILY.serialize(constraint)
 
 
-def deserialize(config: Any) -> Any:
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The constraint that `serialize` described; a plain name works too."""
-    return FAMILY.deserialize(config)
+    return FAMILY.deserialize(config, custom_objects)

@@ -6,14 +6,15 @@ import functools
 import itertools
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from kgraph.buffers import BufferMemory, largest_buffers
 from kgraph.config import count_compilation, settings
-from kgraph.errors import ArgumentError
+from kgraph.errors import ArgumentError, OutOfMemoryError
 from kgraph.ir.artifact import Artifact
 from kgraph.ir.graph import Graph
 from kgraph.ir.printer import to_text
@@ -144,7 +145,7 @@ class CompiledProgram:
         if self._executable is None:
             artifact, states = self.artifact, [v.array for v in self.program.variables]
             self._executable = Executable(
-                artifact, states, check_sizes=self._rules.check, checked=self._store.found
+                artifact, states, check_sizes=self._rules.check, largest_of=self._largest_of, checked=self._store.found
             )
             self._store.put(artifact)
         return self._executable
@@ -174,7 +175,10 @@ class CompiledProgram:
     def _interpret(self, arguments: Sequence[Array]) -> list[Array]:
         variables = self.program.variables
         self.check_sizes(arguments)
-        outputs = interpret(self.expanded, [*arguments, *(v.array for v in variables)])
+        try:
+            outputs = interpret(self.expanded, [*arguments, *(v.array for v in variables)])
+        except MemoryError as error:
+            raise OutOfMemoryError(f"{self.program.graph.name}: {error}", fix="Use a smaller batch_size") from None
         results = len(self.program.results)
         for variable, value in zip(variables, outputs[results:], strict=True):
             variable.array[...] = value
@@ -197,6 +201,18 @@ class CompiledProgram:
     def arena_bytes(self, **sizes: int) -> int:
         """Bytes of working memory for given sizes, such as ``arena_bytes(batch=32)``."""
         return self.artifact.plan.layout(sizes)[1]
+
+    def largest_buffers(self, sizes: Mapping[str, int]) -> list[BufferMemory]:
+        """The largest pieces of the working memory for these sizes; compiles a program that was read from disk."""
+        return largest_buffers(self.artifact.plan, self.native.nodes, sizes)
+
+    def _largest_of(self, sizes: Mapping[str, int]) -> str:
+        """What an error says of the largest piece."""
+        largest = next(iter(self.largest_buffers(sizes)), None)
+        if largest is None:
+            return ""
+        owner = f"layer '{largest.layer}'" if largest.layer else largest.kernel
+        return f", {largest.nbytes:,} of them for {owner}"
 
     def dump(self, stage: str) -> str:
         """The program at a stage of `STAGES`, as text."""

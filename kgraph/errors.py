@@ -70,6 +70,10 @@ class NumericError(KgraphError, FloatingPointError):
     """A computation gave NaN or Inf, and the user asked to be told."""
 
 
+class OutOfMemoryError(KgraphError, MemoryError):
+    """A run needs more memory than there is."""
+
+
 class StateError(KgraphError, RuntimeError):
     """A call came at the wrong time, such as fit before compile."""
 

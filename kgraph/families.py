@@ -8,7 +8,7 @@ from typing import Any
 from kgraph.errors import ArgumentError, DTypeError
 from kgraph.lookup import find
 from kgraph.naming import snake_case
-from kgraph.registration import get_registered_name, get_registered_object
+from kgraph.registration import custom_object_scope, get_registered_name, get_registered_object
 
 
 class Family:
@@ -73,8 +73,17 @@ class Family:
             "registered_name": None if own else get_registered_name(cls),
         }
 
-    def deserialize(self, config: Any) -> Any:
-        """The object that `serialize` described; a plain name works too."""
+    def deserialize(self, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """The object that `serialize` described; a plain name works too.
+
+        Args:
+            config: of `serialize`.
+            custom_objects: the user's own classes and functions by name, besides those that are registered.
+        """
+        with custom_object_scope(custom_objects):
+            return self._made_of(config)
+
+    def _made_of(self, config: Any) -> Any:
         if isinstance(config, str):
             return find(self.kind, config, self.by_name)()
         if not isinstance(config.get("class_name"), str):

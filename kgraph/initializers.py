@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -306,6 +306,61 @@ class Orthogonal(RandomInitializer):
         return {"gain": self.gain, **super().get_config()}
 
 
+# Windows of length n, symmetric about their middle, by the names that SciPy gives them.
+_WINDOWS: dict[str, Callable[[int], Array]] = {
+    "hann": np.hanning, "hamming": np.hamming, "blackman": np.blackman, "bartlett": np.bartlett, "boxcar": np.ones,
+}  # fmt: skip
+
+
+class STFT(Initializer):
+    """Kernel of a convolution that makes a short-time Fourier transform, of shape (frame, 1, frequencies).
+
+    Element (t, 0, f) is the window at t times cos or sin of ``-2 pi t f / (2 frequencies - 2)``.
+
+    Args:
+        side: "real" for cos, "imag" for sin.
+        window: "hann", "hamming", "blackman", "bartlett", "boxcar", an array of the frame's length, or None for none.
+        scaling: "density" divides by the window's root of squares, "spectrum" by the sum of its magnitudes; None.
+        periodic: whether a window that is named is one period of a periodic one.
+    """
+
+    def __init__(
+        self, side: str = "real", window: Any = "hann", scaling: str | None = "density", periodic: bool = False
+    ) -> None:
+        choices = (("side", side, ("real", "imag")), ("scaling", scaling, ("density", "spectrum", None)))
+        for name, value, known in choices:
+            if value not in known:
+                expected = "one of " + ", ".join(map(repr, known))
+                raise ArgumentError(f"STFT({name})", expected=expected, received=repr(value))
+        if isinstance(window, str):
+            find("window", window, _WINDOWS)
+        self.side, self.window, self.scaling, self.periodic = side, window, scaling, bool(periodic)
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Array:
+        if len(shape) != 3:
+            raise ShapeError("STFT initializer", expected="a shape (frame, 1, frequencies)", received=str(tuple(shape)))
+        frame, _, frequencies = shape
+        angles = -2.0 * np.pi * np.arange(frame)[:, None, None] * np.arange(frequencies) / (2 * (frequencies - 1))
+        kernel = np.cos(angles) if self.side == "real" else np.sin(angles)
+        if self.window is not None:
+            window = self._window(frame)
+            scale = {"density": np.sqrt(np.sum(window**2)), "spectrum": np.sum(np.abs(window)), None: 1.0}
+            kernel = kernel * window[:, None, None] / scale[self.scaling]
+        return np.asarray(kernel, dtype or floatx())
+
+    def _window(self, frame: int) -> Array:
+        if isinstance(self.window, str):
+            return _WINDOWS[self.window](frame + 1)[:-1] if self.periodic else _WINDOWS[self.window](frame)
+        window = np.asarray(self.window, np.float64)
+        if window.shape != (frame,):
+            raise ShapeError("STFT initializer: window", expected=f"shape ({frame},)", received=str(window.shape))
+        return window
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"side": self.side, "window": self.window, "periodic": self.periodic, "scaling": self.scaling}
+
+
 def compute_fans(
     shape: Shape, input_axes: Sequence[int] | None = None, output_axes: Sequence[int] | None = None
 ) -> tuple[int, int]:
@@ -327,7 +382,7 @@ def compute_fans(
 
 CLASSES: tuple[type[Initializer], ...] = (
     Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Identity, LecunNormal, LecunUniform, Ones,
-    Orthogonal, RandomNormal, RandomUniform, TruncatedNormal, VarianceScaling, Zeros,
+    Orthogonal, RandomNormal, RandomUniform, STFT, TruncatedNormal, VarianceScaling, Zeros,
 )  # fmt: skip
 
 # The spellings of `keras.initializers.<name>`.
@@ -335,7 +390,8 @@ constant, glorot_normal, glorot_uniform = Constant, GlorotNormal, GlorotUniform
 he_normal, he_uniform, identity = HeNormal, HeUniform, Identity
 lecun_normal, lecun_uniform, ones, orthogonal = LecunNormal, LecunUniform, Ones, Orthogonal
 random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
-variance_scaling, zeros = VarianceScaling, Zeros
+stft, variance_scaling, zeros = STFT, VarianceScaling, Zeros
+IdentityInitializer, OrthogonalInitializer, STFTInitializer = Identity, Orthogonal, STFT
 
 
 class _Initializers(Family):
@@ -358,6 +414,8 @@ FAMILY = _Initializers(
         "one": Ones,
         "IdentityInitializer": Identity,
         "OrthogonalInitializer": Orthogonal,
+        "STFTInitializer": STFT,
+        "stft": STFT,
     },
 )
 
@@ -376,6 +434,6 @@ def serialize(initializer: Any) -> Any:
     return FAMILY.serialize(initializer)
 
 
-def deserialize(config: Any) -> Any:
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The initializer that `serialize` described; a plain name works too."""
-    return FAMILY.deserialize(config)
+    return FAMILY.deserialize(config, custom_objects)

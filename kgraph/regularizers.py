@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,6 @@ def serialize(regularizer: Any) -> Any:
     return FAMILY.serialize(regularizer)
 
 
-def deserialize(config: Any) -> Any:
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The regularizer that `serialize` described; a plain name works too."""
-    return FAMILY.deserialize(config)
+    return FAMILY.deserialize(config, custom_objects)

@@ -94,9 +94,13 @@ class BatchLoop:
         return [result[rows if with_rows else number] for result, with_rows in found]
 
     def joined_results(self) -> list[Array]:
-        """The results with those of all batches joined along their first axis; single numbers become a vector."""
-        found = zip(self.results, self._batches.with_rows, strict=True)
-        return [a if rows or a.ndim == 1 else a.reshape(len(a) * a.shape[1], *a.shape[2:]) for a, rows in found]
+        """Those of the batches that have run, joined along their first axis; single numbers become a vector."""
+        batches, rows = self.done, self.done * self._batches.batch_size
+        found = [a[:rows] if with_rows else a[:batches] for a, with_rows in zip(self.results, self._batches.with_rows)]
+        return [
+            a if with_rows or a.ndim == 1 else a.reshape(len(a) * a.shape[1], *a.shape[2:])
+            for a, with_rows in zip(found, self._batches.with_rows, strict=True)
+        ]
 
     @property
     def unfinished(self) -> bool:

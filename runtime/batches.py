@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kgraph.ir.artifact import BatchRun
 from kgraph.runtime.executable import Binding, Executable, address_of
+from kgraph.runtime.memory import allocate
 from kgraph.runtime.sizes import bind_sizes
 from kgraph.runtime.threads import run_in_team
 
@@ -59,8 +60,9 @@ class NativeBatches:
         artifact = self._executable.artifact
         self.with_rows = [bool(t.rank) and t.shape[0] == artifact.inputs[0].shape[0] for t in artifact.outputs]
         shapes = [t.concrete(sizes) for t in artifact.outputs]
+        what = f"{artifact.name}: results of all batches"
         return [
-            np.empty(shape if with_rows else (self.steps, *shape), t.dtype.to_numpy())
+            allocate(what, shape if with_rows else (self.steps, *shape), t.dtype.to_numpy())
             for t, shape, with_rows in zip(artifact.outputs, shapes, self.with_rows, strict=True)
         ]
 
@@ -84,7 +86,9 @@ class NativeBatches:
         run = self._run
         run[BatchRun.ORDER] = 0 if self._order is None else address_of(self._order)
         if self._order is not None and not self._buffers:
-            self._buffers = [np.empty((self.batch_size, *a.shape[1:]), a.dtype) for a in self._arrays]
+            rows = min(self.batch_size, len(self._arrays[0]))
+            what = f"{self._executable.artifact.name}: one shuffled batch of {rows} rows"
+            self._buffers = [allocate(what, (rows, *a.shape[1:]), a.dtype) for a in self._arrays]
             for n, buffer in enumerate(self._buffers):
                 run[BatchRun.argument(n) + 1] = address_of(buffer)
 

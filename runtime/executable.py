@@ -15,6 +15,7 @@ import numpy.typing as npt
 from kgraph.ir.artifact import Artifact, MemoryPlan, Step
 from kgraph.ir.dims import evaluate
 from kgraph.runtime.loader import check_target, load
+from kgraph.runtime.memory import allocate
 from kgraph.runtime.sharing import flags_of
 from kgraph.runtime.sizes import bind_sizes
 from kgraph.runtime.threads import run_in_team, thread_count
@@ -63,6 +64,7 @@ class Executable:
         artifact: what the compiler made.
         states: arrays of the states, in order; C-contiguous, of exactly the declared types. They must not move.
         check_sizes: raises an error for values of the symbolic sizes that the program cannot run with.
+        largest_of: says, for values of the sizes, what most of the working memory is for.
         checked: this machine is known to have what the code needs.
     """
 
@@ -70,10 +72,11 @@ class Executable:
 
     def __init__(
         self, artifact: Artifact, states: Sequence[Array], *,
-        check_sizes: Callable[[Mapping[str, int]], None] | None = None, checked: bool = False,
+        check_sizes: Callable[[Mapping[str, int]], None] | None = None,
+        largest_of: Callable[[Mapping[str, int]], str] = lambda _: "", checked: bool = False,
     ) -> None:  # fmt: skip
         self.artifact = artifact
-        self._check_sizes = check_sizes
+        self._check_sizes, self._largest_of = check_sizes, largest_of
         self.lock = threading.Lock()
         self._states = tuple(states)
         if not checked:
@@ -102,7 +105,7 @@ class Executable:
             table = binding.table
             for entry, number in self._argument_entries:
                 table[entry] = address_of(arguments[number])
-            results = [np.empty(shape, dtype) for shape, dtype in binding.outputs]
+            results = self._new_results(binding)
             for entry, number in self._output_entries:
                 table[entry] = address_of(results[number])
             if binding.threads == 1:
@@ -110,6 +113,12 @@ class Executable:
             else:
                 run_in_team(binding.threads, self.code, self._step_address, self._step, binding.step_address)
         return results
+
+    def _new_results(self, binding: Binding) -> list[Array]:
+        try:
+            return [np.empty(shape, dtype) for shape, dtype in binding.outputs]
+        except (MemoryError, ValueError):  # `allocate` tells which is too large
+            return [allocate(f"{self.artifact.name}: a result", *output) for output in binding.outputs]
 
     def check(self, arguments: Sequence[Array]) -> None:
         """The program reads memory as it stands: arrays of another type or layout are a fault of the caller."""
@@ -156,7 +165,9 @@ class Executable:
         offsets, total = plan.layout(by_name)
         flags = flags_of(plan, by_name)
         threads, private, nbytes = self._memory(threads, sizes)
-        arena = np.empty(nbytes, np.uint8)
+        batch = ", ".join(f"{name}={size}" for name, size in by_name.items())
+        arena = allocate(f"{artifact.name}: working memory for {batch or 'one run'}", (nbytes,), np.uint8,
+                         lambda: self._largest_of(by_name))  # fmt: skip
         base = -(-address_of(arena) // plan.ALIGNMENT) * plan.ALIGNMENT
         first_state = len(artifact.inputs) - artifact.states
         table = numbers("Q", bytes(8 * (len(plan.places) + 1)))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kgraph.compiler.codegen.binding import llvm, versions
-from kgraph.compiler.codegen.target import CODEGEN, Target
+from kgraph.compiler.codegen.target import Target
 from kgraph.errors import InternalError
 
 _NO_LSR = "-disable-lsr"
@@ -19,7 +19,7 @@ def object_key(text: str, target: Target) -> str:
 
     The text is all that kgraph has to say about the code, so its own version does not matter.
     """
-    parts = (text, versions(), str(target), str(sorted(CODEGEN.items())), _NO_LSR)
+    parts = (text, versions(), str(target), str(target.codegen()), _NO_LSR)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

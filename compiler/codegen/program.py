@@ -26,6 +26,9 @@ Functions: TypeAlias = dict[str, str]
 _CALL = "{ ptr, i64, i64 }"
 _RUN = "program.run"
 
+# The name of a function or a constant in LLVM text.
+_GLOBAL = re.compile(r"@([\w.$-]+)")
+
 # Bits of the x86 register MXCSR: flush subnormal results to zero, and take subnormal operands as zero.
 _FLUSH_X86 = 0x8040
 # Bit FZ of the AArch64 register FPCR: both.
@@ -241,8 +244,8 @@ def _dims_of_loops(plan: MemoryPlan, calls: Sequence[KernelCall | Loop]) -> list
 
 
 def _emit_once(module: Module, target: Target, kernels: Sequence[Kernel], sizes: Mapping[str, int]) -> Functions:
-    """Write the kernels; for each name the function to call."""
-    written: dict[tuple[str, ...], str] = {}
+    """Write the kernels, each function once; for each kernel's name the function to call."""
+    written: dict[str, str] = {}  # the name of each function by its text without the name
     first_of: dict[int, Kernel] = {}  # by its body, one object in kernels that differ in their names only
     functions: Functions = {}
     for kernel in kernels:
@@ -252,15 +255,27 @@ def _emit_once(module: Module, target: Target, kernels: Sequence[Kernel], sizes:
             continue
         start = len(module.functions)
         emit_kernel(module, target, kernel, sizes)
-        own = re.compile(rf"@{re.escape(kernel.name)}(?=[.(])")
-        new = module.functions[start:]
-        # The functions of this kernel; matrix products may also have added shared ones, which stay.
-        ours = [text for text in new if own.search(text.partition("\n")[0])]
-        key = tuple(own.sub("@", text) for text in ours)
-        if key in written:
-            module.functions[start:] = [text for text in new if text not in ours]
-        functions[kernel.name] = written.setdefault(key, kernel.name)
+        same = _keep_new(module, start, kernel.name, written)
+        functions[kernel.name] = same.get(kernel.name, kernel.name)
     return functions
+
+
+def _keep_new(module: Module, start: int, kernel: str, written: dict[str, str]) -> dict[str, str]:
+    """Drop functions of a kernel, from position `start` on, that another kernel has with the same text.
+
+    Names of what is dropped are replaced where they are called, and given back with those that take their place.
+    Matrix products may also have added functions for all kernels, which stay as they are.
+    """
+    texts = {text[text.index("@") + 1 : text.index("(")]: text for text in module.functions[start:]}
+    own = [name for name in texts if name.partition(".")[0] == kernel]
+    same: dict[str, str] = {}
+    for name in sorted(own, key=lambda name: -name.count(".")):  # what is called before what calls it
+        text = texts[name] = _GLOBAL.sub(lambda found: "@" + same.get(found[1], found[1]), texts[name])
+        first = written.setdefault(text.replace(f"@{name}(", "@(", 1), name)
+        if first != name:
+            same[name] = first
+    module.functions[start:] = [text for name, text in texts.items() if name not in same]
+    return same
 
 
 @contextmanager

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-import numpy as np
-
+from kgraph.compiler.analysis.structure import attr_key
 from kgraph.compiler.nested import also_in_bodies
 from kgraph.ir.graph import Graph, Node, Value, rebuild
-from kgraph.ir.opdef import Attr, Trait
-
-# Larger arrays are compared by identity: hashing megabytes costs more than a second copy of a constant.
-HASHED_BYTES = 1 << 16
+from kgraph.ir.opdef import Trait
 
 
 @also_in_bodies
@@ -41,15 +37,3 @@ def _node_key(node: Node, same: Mapping[Value, Value]) -> Hashable:
         inputs.sort(key=id)
     attrs = tuple((name, attr_key(value)) for name, value in sorted(node.attrs.items()))
     return (node.op, tuple(inputs), attrs)
-
-
-def attr_key(value: Attr) -> Hashable:
-    """A key that is equal for equal attributes only: 0.0 and -0.0, 1 and 1.0 and True differ, graphs by identity."""
-    if isinstance(value, np.ndarray):
-        data: Hashable = value.tobytes() if value.nbytes <= HASHED_BYTES else id(value)
-        return (value.dtype.str, value.shape, data)
-    if isinstance(value, tuple):
-        return tuple(attr_key(part) for part in value)
-    if isinstance(value, float):
-        return ("float", value.hex())
-    return (type(value), value)

@@ -8,6 +8,8 @@ from typing import Any
 from kgraph.callbacks.callback import Callback, Logs
 from kgraph.callbacks.learning_rate import LearningRateScheduler
 from kgraph.callbacks.logs import LogValues
+from kgraph.callbacks.progress_bar import ProgbarLogger
+from kgraph.callbacks.records import History
 from kgraph.errors import DTypeError
 from kgraph.optimizers.schedules import LearningRateSchedule
 
@@ -16,10 +18,11 @@ class CallbackList(Callback):
     """Calls the same hook of several callbacks, in order, all with the same logs.
 
     Args:
-        callbacks: what the user gave: None, one callback or several. A learning-rate schedule counts as a
-            `LearningRateScheduler` of it.
+        callbacks: what the user gave: None, one callback, several, or a list of this kind. A learning-rate schedule
+            counts as a `LearningRateScheduler` of it.
+        add_history, add_progbar: whether a `History` and a `ProgbarLogger` are put at the end if there is none.
         model: that runs.
-        params: "epochs", "steps" and "verbose".
+        params: "epochs", "steps" and "verbose", for all.
 
     Attributes:
         callbacks: the callbacks as a list.
@@ -27,10 +30,15 @@ class CallbackList(Callback):
             not; then many batches may run at once, and no logs are made for each.
     """
 
-    def __init__(self, callbacks: Any, model: Any, params: dict[str, Any]) -> None:
+    def __init__(
+        self, callbacks: Any = None, add_history: bool = False, add_progbar: bool = False, model: Any = None,
+        **params: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
-        found = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks] if callbacks is not None else []
-        self.callbacks = [_as_callback(callback) for callback in found]
+        self.callbacks = [_as_callback(callback) for callback in separate(callbacks)]
+        for wanted, kind in ((add_history, History), (add_progbar, ProgbarLogger)):
+            if wanted and not any(isinstance(callback, kind) for callback in self.callbacks):
+                self.callbacks.append(kind())
         self.set_model(model)
         self.set_params(params)
         old = ("on_batch_begin", "on_batch_end")
@@ -133,6 +141,13 @@ class CallbackList(Callback):
     def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
         """After a batch of a prediction."""
         self._call("on_predict_batch_end", batch, logs=logs)
+
+
+def separate(callbacks: Any) -> list[Any]:
+    """What the user gave for callbacks, one by one."""
+    if isinstance(callbacks, CallbackList):
+        return list(callbacks.callbacks)
+    return list(callbacks) if isinstance(callbacks, Iterable) else [callbacks] if callbacks is not None else []
 
 
 def _as_callback(given: Any) -> Callback:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kgraph.callbacks.callback import Logs
-from kgraph.callbacks.logs import LogValues
+from kgraph.callbacks.logs import LogValues, hint_for
 from kgraph.callbacks.monitoring import MonitorCallback
 from kgraph.errors import ArgumentError
-from kgraph.lookup import did_you_mean
 from kgraph.progress import write_line
 from kgraph.weights_h5 import write_weights
 
@@ -129,6 +128,6 @@ class ModelCheckpoint(MonitorCallback):
             return self.filepath.format_map(values)
         except KeyError as error:
             name = str(error.args[0])
-            raise ArgumentError(f"{place}: the logs have no {name!r}", fix=did_you_mean(name, values)) from None
+            raise ArgumentError(f"{place}: the logs have no {name!r}", fix=hint_for(name, values)) from None
         except (ValueError, IndexError) as error:
             raise ArgumentError(f"{place}: {error}") from None

@@ -5,8 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from kgraph.lookup import did_you_mean
+
 OLD_NAMES = {"acc": "accuracy", "lr": "learning_rate"}
 _TWINS = {**OLD_NAMES, **{new: old for old, new in OLD_NAMES.items()}}
+
+
+def hint_for(name: str, known: Iterable[str]) -> str:
+    """How to mend a name that the logs do not have.
+
+    >>> hint_for("val_loss", ["loss"]), hint_for("los", ["loss"])
+    ('Give fit validation_data or validation_split', "Did you mean 'loss'?")
+    """
+    without = name.removeprefix("val_")
+    if without != name and known_name(without, known) is not None:
+        return "Give fit validation_data or validation_split"
+    return did_you_mean(name, list(known))
 
 
 def known_name(name: str, known: Iterable[str]) -> str | None:

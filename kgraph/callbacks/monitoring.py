@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from kgraph.callbacks.callback import Callback
-from kgraph.callbacks.logs import LogValues, known_name
+from kgraph.callbacks.logs import LogValues, hint_for, known_name
 from kgraph.data import warn_user
 from kgraph.errors import ArgumentError
-from kgraph.lookup import did_you_mean
 
 
 class MonitorCallback(Callback):
@@ -44,10 +43,7 @@ class MonitorCallback(Callback):
         """The value must be among `names`, and its direction known."""
         if known_name(self.monitor, names) is None:
             what = f"{type(self).__name__}(monitor={self.monitor!r}): the logs have no such value"
-            without = self.monitor.removeprefix("val_")
-            if without != self.monitor and known_name(without, names) is not None:
-                raise ArgumentError(what, fix="Give fit validation_data or validation_split")
-            raise ArgumentError(what, fix=did_you_mean(self.monitor, names))
+            raise ArgumentError(what, fix=hint_for(self.monitor, names))
         self._rises()
 
     def value(self, logs: dict[str, Any] | None) -> Any:

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -163,9 +162,15 @@ class RemoteMonitor(Callback):
         text = json.dumps({"epoch": epoch, **values})
         body = text if self.send_as_json else urllib.parse.urlencode({self.field: text})
         kind = "application/json" if self.send_as_json else "application/x-www-form-urlencoded"
-        headers = {"Content-Type": kind, **self.headers}
-        request = urllib.request.Request(self.root + self.path, body.encode(), headers, method="POST")
         try:
-            urllib.request.urlopen(request, timeout=ANSWER_SECONDS).close()
+            _post(self.root + self.path, body.encode(), {"Content-Type": kind, **self.headers})
         except OSError as error:
             warn_user(f"RemoteMonitor: cannot reach {self.root}: {error}")
+
+
+def _post(address: str, body: bytes, headers: dict[str, str]) -> None:
+    """Send an HTTP request. The module is loaded here: it brings TLS and mail, a tenth of all that `fit` loads."""
+    import urllib.request
+
+    request = urllib.request.Request(address, body, headers, method="POST")
+    urllib.request.urlopen(request, timeout=ANSWER_SECONDS).close()

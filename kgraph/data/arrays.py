@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kgraph.config import floatx
 from kgraph.data.frames import columns_of, frame_array, is_frame
-from kgraph.errors import ArgumentError, DataError, DTypeError, KgraphWarning, ShapeError
+from kgraph.errors import ArgumentError, DataError, DTypeError, KgraphWarning, OutOfMemoryError, ShapeError
 from kgraph.ir.dims import Dim, DimExpr
 from kgraph.ir.dtypes import DType
 from kgraph.ir.location import user_location
@@ -20,6 +20,9 @@ from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH, shape_text
 
 Array: TypeAlias = "npt.NDArray[Any]"
+
+
+_STRINGS = "string data. Use layers.StringLookup or TextVectorization, or encode it as numbers first"
 
 
 def as_array(value: Any, name: str) -> Array:
@@ -35,12 +38,12 @@ def as_array(value: Any, name: str) -> Array:
     except ValueError:
         raise DataError(_ragged(value, name)) from None
     if array.dtype.kind in "US":
-        raise DataError(f"{name}: string data; encode it as numbers first")
+        raise DataError(f"{name}: {_STRINGS}")
     if array.dtype.kind == "O":
         numbers = _numbers_of(array)
         if numbers is None:
             if array.size and all(isinstance(item, (str, bytes)) for item in array.flat):
-                raise DataError(f"{name}: string data; encode it as numbers first")
+                raise DataError(f"{name}: {_STRINGS}")
             raise DataError(_ragged(value, name))
         array = numbers
     if array.dtype.kind not in "fiub":
@@ -118,7 +121,12 @@ def prepare(array: Array, type_: TensorType, name: str) -> Array:
     dtype = type_.dtype.to_numpy()
     if type_.dtype.is_integer:
         _check_whole(array, dtype, name)
-    return np.ascontiguousarray(array, dtype=dtype)
+    try:
+        return np.ascontiguousarray(array, dtype=dtype)
+    except MemoryError:
+        expected = f"{array.size * dtype.itemsize:,} bytes for a copy of {array.dtype} as {dtype}"
+        fix = f"Give {dtype} in C order, which is not copied, or batches: a PyDataset or a generator"
+        raise OutOfMemoryError(name, expected=expected, received="less", fix=fix) from None
 
 
 def is_prepared(array: Any, type_: TensorType) -> bool:

@@ -62,6 +62,10 @@ MAX_WEIGHT_BYTES = 1 << 47
 _Kind = TypeVar("_Kind")
 
 
+# Set by callbacks while a loop runs; no program depends on them.
+_ENDS_OF_LOOPS = ("stop_training", "stop_evaluating", "stop_predicting")
+
+
 class Layer(WeightOptions, Configured):
     """A computation with weights: the base of all layers and models.
 
@@ -433,7 +437,7 @@ class Layer(WeightOptions, Configured):
         return self._random_state
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and name != "stop_training":
+        if not name.startswith("_") and name not in _ENDS_OF_LOOPS:
             # Programs made before the change no longer hold.
             self.__dict__["_version"] = self.__dict__.get("_version", 0) + 1
             Layer._last_change = object()

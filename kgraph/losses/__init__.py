@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kgraph.errors import ArgumentError, DTypeError
@@ -46,6 +46,7 @@ from kgraph.losses.regression import (
     mean_squared_logarithmic_error,
     poisson,
 )
+from kgraph.registration import custom_object_scope, get_registered_name, get_registered_object
 
 __all__ = [
     "BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy", "CategoricalFocalCrossentropy",
@@ -126,12 +127,13 @@ def get(identifier: Any) -> Any:
     ('mean_squared_error', 'mean_squared_error')
     """
     if isinstance(identifier, str):
-        if identifier not in _BY_NAME:
+        own = get_registered_object(identifier)
+        if own is None and identifier not in _BY_NAME:
             # Part of a name is the commonest slip: the first that contains it is the likeliest.
             within = [name for name in _BY_NAME if identifier.lower() in name]
             fix = f"Did you mean '{within[0]}'?" if within and identifier else did_you_mean(identifier, _BY_NAME)
             raise ArgumentError(f"compile(loss={identifier!r}): unknown", fix=fix)
-        identifier = _BY_NAME[identifier]
+        identifier = own or _BY_NAME[identifier]
     if isinstance(identifier, dict):
         return deserialize(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Loss):
@@ -155,19 +157,20 @@ def serialize(loss: Any) -> Any:
     if not isinstance(loss, Loss):
         return getattr(loss, "__name__", loss)
     return {
-        "module": "keras.losses",
+        "module": "keras.losses" if type(loss) in CLASSES else type(loss).__module__,
         "class_name": type(loss).__name__,
         "config": loss.get_config(),
-        "registered_name": None,
+        "registered_name": None if type(loss) in CLASSES else get_registered_name(type(loss)),
     }
 
 
-def deserialize(config: Any) -> Any:
+def deserialize(name: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The loss that `serialize` described: a `Loss`, or a function if it is a name."""
-    if isinstance(config, str):
-        return get(config)
-    name = config.get("class_name")
-    if name == "function":
-        return get(config["config"])
-    found = get(name)
-    return type(found).from_config(config.get("config") or {})
+    with custom_object_scope(custom_objects):
+        if isinstance(name, str):
+            return get(name)
+        if name.get("class_name") == "function":
+            return get(name["config"])
+        own = get_registered_object(name.get("registered_name")) or get_registered_object(name.get("class_name"))
+        found = own or type(get(name.get("class_name")))
+        return found.from_config(name.get("config") or {})

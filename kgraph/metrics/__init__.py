@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from kgraph.errors import ArgumentError, DTypeError
@@ -95,6 +96,7 @@ from kgraph.metrics.regression import (
     cosine_similarity,
     pearson_correlation,
 )
+from kgraph.registration import custom_object_scope, get_registered_object
 
 __all__ = [
     "AUC", "KLD", "MAE", "MAPE", "MSE", "MSLE", "Accuracy", "BinaryAccuracy", "BinaryCrossentropy", "BinaryIoU",
@@ -152,9 +154,12 @@ def get(identifier: Any) -> Any:
     """
     if isinstance(identifier, str):
         known = FAMILY.by_name
-        if identifier not in known:
+        own = get_registered_object(identifier)
+        if own is None and identifier not in known:
             raise ArgumentError(f"compile(metrics=[{identifier!r}]): unknown", fix=did_you_mean(identifier, known))
-        return known[identifier]()
+        if own is not None and not isinstance(own, type):
+            return own
+        return (own or known[identifier])()
     if isinstance(identifier, dict):
         return deserialize(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Metric):
@@ -203,6 +208,7 @@ def serialize(metric: Any) -> Any:
     return FAMILY.serialize(metric)
 
 
-def deserialize(config: Any) -> Any:
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The metric that `serialize` described; a plain name works too."""
-    return get(config) if isinstance(config, str) else FAMILY.deserialize(config)
+    with custom_object_scope(custom_objects):
+        return get(config) if isinstance(config, str) else FAMILY.deserialize(config)

@@ -9,6 +9,7 @@ import numpy as np
 
 from kgraph.data import quickly_prepared, surely_finite, unpack
 from kgraph.engine import CompiledProgram
+from kgraph.errors import DataError, DTypeError, ShapeError
 from kgraph.ir.dims import product, symbols_of
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH
@@ -72,12 +73,18 @@ class TrainingBatches:
 
     def __call__(self, batch: Any, number: int) -> tuple[CompiledProgram, list[np.ndarray]]:
         """The program, and its arguments for batch `number`."""
-        x, y, weight = unpack(batch, f"{self._call}: batch {number}")
+        call = f"{self._call}: batch {number}"
+        try:
+            return self._prepared(batch, call)
+        except (DataError, ShapeError, DTypeError) as error:
+            raise error.within(call) from None
+
+    def _prepared(self, batch: Any, call: str) -> tuple[CompiledProgram, list[np.ndarray]]:
+        x, y, weight = unpack(batch, call)
         if self._program is not None:
             ready = self._ready(x, y, weight)
             if ready is not None:
                 return self._program, ready
-        call = f"{self._call}: batch {number}"
         data = self._model._data(call, x, y, weight, self._class_weight)
         self._warned = self._warned or data.warn_not_finite(call, self._model._guarded())
         key = (data.y_types, data.weight_types, data.arguments)

@@ -9,11 +9,12 @@ from typing import Any
 from kgraph.callbacks import History
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, DataError, StateError
-from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import active_trace
+from kgraph.models.epochs import check_steps
 from kgraph.models.model_data import Data, free_data, input_arrays, training_data
+from kgraph.models.old_arguments import check_old
 from kgraph.models.sample_weights import class_weights
-from kgraph.models.step_arguments import StepArguments, WeightTypes
+from kgraph.models.step_arguments import LabelTypes, StepArguments, WeightTypes
 from kgraph.models.step_methods import StepMethods, replaced
 from kgraph.models.step_metrics import held_metrics
 from kgraph.models.steps import Steps
@@ -32,6 +33,7 @@ class Compiled(StepMethods):
     _setup: TrainingSetup | None = None
     _history: History | None = None
     _stop = False
+    stop_evaluating = stop_predicting = False  # callbacks set these to end `evaluate` and `predict` after the batch
     _predicting: tuple[Any, CompiledProgram, Any] | None = None  # version, program, nesting of its results
     _running: Steps | None = None  # in `fit`
     _resumed_epoch = 0  # where a callback lets `fit` go on
@@ -41,8 +43,9 @@ class Compiled(StepMethods):
 
     def compile(
         self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, metrics: Any = None,
-        weighted_metrics: Any = None, run_eagerly: bool = False, steps_per_execution: int = 1,
+        weighted_metrics: Any = None, run_eagerly: bool = False, steps_per_execution: int | str = 1,
         jit_compile: bool | str = "auto", auto_scale_loss: bool = True, *, check: str | None = None,
+        **old: Any,
     ) -> None:  # fmt: skip
         """Choose how the model is trained. Native code is made at the first use of each program.
 
@@ -54,7 +57,9 @@ class Compiled(StepMethods):
                 entry for each output, or a dict by output name.
             weighted_metrics: the same; these see the sample weights.
             run_eagerly: run in the NumPy interpreter, op by op.
-            steps_per_execution, jit_compile, auto_scale_loss: accepted as in Keras; every step is one native call.
+            steps_per_execution: >= 1 or "auto". Callbacks see every step, however many there are in a native call.
+            jit_compile, auto_scale_loss: accepted as in Keras; every step is native code.
+            old: arguments of Keras 2 that change nothing here.
             check: "nan" ends training, evaluation or prediction at the first NaN or Inf in losses, outputs or weights
                 with a NumericError that names batch, layer and op; the weights are those before that step. NaN in the
                 data are then errors instead of warnings. It costs a few percent of the time, up to a fifth where the
@@ -64,6 +69,9 @@ class Compiled(StepMethods):
         Raises:
             ArgumentError: an unknown name, or, where the outputs are known, a structure that does not fit them.
         """
+        check_old(self.compile, old)
+        if steps_per_execution != "auto":
+            check_steps("compile(steps_per_execution)", steps_per_execution)
         if check not in (None, "nan"):
             raise ArgumentError("compile(check)", expected="'nan' or None", received=repr(check))
         setup = TrainingSetup(
@@ -188,7 +196,8 @@ class Compiled(StepMethods):
         return self._cached(kind, [target.usual_type for target in targets], [])
 
     def _cached(
-        self, kind: str, y_types: Sequence[TensorType], weight_types: WeightTypes, given: StepArguments | None = None
+        self, kind: str, y_types: LabelTypes, weight_types: WeightTypes,
+        given: StepArguments | None = None,
     ) -> CompiledProgram:
         setup, version = self._compiled(kind), self._model._version_of_all()
         return setup.program(kind, self._model, y_types, weight_types, version, given)

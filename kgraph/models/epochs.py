@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kgraph.callbacks import CallbackList, History, ProgbarLogger
+from kgraph.callbacks.callback_list import separate
 from kgraph.callbacks.logs import LogValues
 from kgraph.data import warn_user
 from kgraph.errors import ArgumentError, NumericError
@@ -55,7 +56,7 @@ def fit_callbacks(callbacks: Any, verbose: Any) -> tuple[list[Any], list[Progbar
     """
     if verbose not in ("auto", 0, 1, 2):
         raise ArgumentError("verbose", expected="'auto', 0, 1 or 2", received=repr(verbose))
-    given = [] if callbacks is None else list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    given = separate(callbacks)
     progress = [callback for callback in given if isinstance(callback, ProgbarLogger)]
     histories = [callback for callback in given if isinstance(callback, History)]
     added: list[Any] = [] if progress or not verbose else [ProgbarLogger()]
@@ -79,8 +80,9 @@ def run_evaluation(
     setup: TrainingSetup, steps: Steps, hooks: CallbackList, interrupt: InterruptFlag | None = None,
     call: str = "evaluate", epoch: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Loss and metrics over one round of `steps`; `call` and `epoch` are for messages."""
+    """Loss and metrics over one round of `steps`, empty if there are no data; `call` and `epoch` are for messages."""
     interrupt = interrupt or InterruptFlag()
+    hooks.model.stop_evaluating = False
     hooks.on_test_begin()
     setup.reset()
     steps.begin()
@@ -92,10 +94,13 @@ def run_evaluation(
             steps.advance(1 if hooks.watches_test else None)
         if hooks.watches_test:
             hooks.on_test_batch_end(first, setup.logs("evaluate"))
+        if hooks.model.stop_evaluating:
+            break
     with reported(call, epoch):
         steps.look()
-    steps.finish()
-    logs = setup.logs("evaluate")
+    if not hooks.model.stop_evaluating:
+        steps.finish()
+    logs = setup.logs("evaluate") if steps.done else {}
     hooks.on_test_end(logs)
     return logs
 
@@ -163,6 +168,9 @@ class EpochLoop:
             values = run_evaluation(
                 self._setup, self._validation.steps, self._hooks, interrupt, "fit: validation", epoch + 1
             )
+            if not values:
+                warn_user(f"fit: validation_data: no data are left at epoch {epoch + 1}. "
+                          "Give validation_steps, or data that can begin anew")  # fmt: skip
             logs |= {f"val_{name}": value for name, value in values.items()}
             logs = dict(sorted(logs.items()))
         return logs

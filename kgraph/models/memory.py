@@ -5,35 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from kgraph.buffers import BufferMemory
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError
-from kgraph.ir.artifact import MemoryPlan, kernel_calls
 from kgraph.ir.dims import evaluate
-from kgraph.ir.graph import Graph, Node
 from kgraph.ir.types import TensorType
 from kgraph.variable import Variable
-
-LARGEST = 5  # buffers that are listed for each program
-
-
-@dataclass(frozen=True)
-class BufferMemory:
-    """One piece of the working memory.
-
-    Attributes:
-        kind: "result", or "private": memory that a kernel needs while it runs, such as packed matrices.
-        layer: path of the layer it comes from; empty for what no layer made, such as the loss.
-        kernel: the native kernel that writes it.
-        dtype, shape: of its elements.
-        nbytes: its size.
-    """
-
-    kind: str
-    layer: str
-    kernel: str
-    dtype: str
-    shape: tuple[int, ...]
-    nbytes: int
 
 
 @dataclass(frozen=True)
@@ -139,41 +116,8 @@ def _program_memory(name: str, program: CompiledProgram, sizes: Mapping[str, int
         sum(constant.nbytes for constant in artifact.constants),
         _total(program.program.variables),
         artifact.code_bytes,
-        tuple(_largest(program, known)),
+        tuple(program.largest_buffers(known)),
     )
-
-
-def _largest(program: CompiledProgram, sizes: Mapping[str, int]) -> list[BufferMemory]:
-    plan = program.artifact.plan
-    found: dict[int, BufferMemory] = {}
-    for call, node in zip(kernel_calls(plan.calls), program.native.nodes, strict=True):
-        layers = _layers(node, len(call.writes) - len(call.private))
-        for number, layer in zip(call.writes, [*layers, *layers[:1] * len(call.private)], strict=True):
-            whole = _whole(plan, number)
-            place = plan.places[whole]
-            if place.kind == "slot" and whole not in found:
-                kind = "private" if number in call.private else "result"
-                shape, nbytes = place.type.concrete(sizes), evaluate(place.type.nbytes, sizes)
-                found[whole] = BufferMemory(kind, layer, call.kernel, place.type.dtype.name, shape, nbytes)
-    ordered = sorted(found.values(), key=lambda buffer: -buffer.nbytes)
-    private = [buffer for buffer in ordered if buffer.kind == "private"]
-    return [buffer for buffer in ordered if buffer not in private[1:]][:LARGEST]
-
-
-def _whole(plan: MemoryPlan, number: int) -> int:
-    """The place in memory that a place of a loop stands for, or is a piece of."""
-    while plan.places[number].kind in ("piece", "carry"):
-        number = plan.places[number].index
-    return number
-
-
-def _layers(node: Node, results: int) -> list[str]:
-    """The layer that each of the stored results of a kernel comes from."""
-    body = node.attrs["body"] if node.op.name == "fusion" else None
-    if not isinstance(body, Graph):
-        return [node.loc.layer] * results
-    made_by = body.producers()
-    return [made_by[value].loc.layer for value in body.outputs]
 
 
 def _bytes_of(types: Iterable[TensorType], sizes: Mapping[str, int]) -> int:

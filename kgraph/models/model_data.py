@@ -36,7 +36,7 @@ class Data:
     Attributes:
         arrays: all of them; equal numbers of rows.
         names: how messages call the inputs and targets among them.
-        y_types: types of the targets.
+        y_types: types of the targets; None for an output without a loss whose labels are not given.
         weight_types: types of the weights: none, one for all outputs, or one or None for each output.
         rows: number of samples.
         arguments: of a step that takes data of any form; None for the usual one.
@@ -44,7 +44,7 @@ class Data:
 
     arrays: list[np.ndarray]
     names: list[str]
-    y_types: list[TensorType]
+    y_types: list[TensorType | None]
     weight_types: list[TensorType | None]
     rows: int
     arguments: StepArguments | None = None
@@ -116,11 +116,17 @@ def training_data(
         sample_weight: a weight per sample or step, for all outputs or each; or None.
     """
     names = argument_names([name for name, _ in model.input_specs()], "x")
-    given = _named(y, model.output_nesting(), [t.name for t in targets], "y") if targets else []
+    named = _named_labels(y, model.output_nesting(), targets) if targets else []
+    given = [pair for pair in named if pair is not None]
     weights = named_weights(sample_weight, targets, call)
     rows = check_rows(call, [list(zip(names, inputs, strict=True)), given, [pair for pair in weights if pair]])
-    labels, y_types = [], []
-    for target, (name, array) in zip(targets, given, strict=True):
+    labels: list[np.ndarray] = []
+    y_types: list[TensorType | None] = []
+    for target, pair in zip(targets, named, strict=True):
+        if pair is None:
+            y_types.append(None)
+            continue
+        name, array = pair
         type_ = target_type(array, target.prediction, target.dtype)
         label = prepare(array, type_, f"{call}: {name}")
         check_target(target, label)
@@ -136,6 +142,22 @@ def training_data(
         arrays.append(weight)
         weight_types.append(weight_type)
     return Data(arrays, [*names, *(name for name, _ in given)], y_types, weight_types, rows)
+
+
+def _named_labels(y: Any, nesting: Any, targets: Sequence[Target]) -> list[tuple[str, np.ndarray] | None]:
+    """(what messages call it, array) for each output; None where there is no loss and the labels are left out."""
+    parts: dict[str, Any] = {}
+    if isinstance(y, dict):
+        parts = {target.name: y.get(target.name) for target in targets}
+    elif isinstance(y, (list, tuple)) and len(y) == len(targets):
+        parts = {target.name: part for target, part in zip(targets, y, strict=True)}
+    left_out = {target.name for target in targets if target.loss is None and parts.get(target.name, y) is None}
+    names = [target.name for target in targets if target.name not in left_out]
+    if left_out and names:
+        y = {key: part for key, part in (y if isinstance(y, dict) else parts).items() if key not in left_out}
+        found = dict(zip(names, named_arrays(y, names, "y"), strict=True))
+        return [found.get(target.name) for target in targets]
+    return list(_named(y, nesting, [target.name for target in targets], "y"))
 
 
 def free_data(model: Any, call: str, x: Any, y: Any, sample_weight: Any) -> Data:

@@ -73,7 +73,7 @@ def class_weights(class_weight: Any, targets: Sequence[Target], labels: Any, sam
     """A weight for each label: that of its class; `sample_weight` where there are no class weights.
 
     Args:
-        class_weight: dict from class number to weight, or None.
+        class_weight: dict from class number to weight; None or an empty one for none.
         targets: the model's outputs; class weights need exactly one.
         labels: class numbers or one-hot rows, as the user gave them.
         sample_weight: what the user gave beside them.
@@ -82,7 +82,7 @@ def class_weights(class_weight: Any, targets: Sequence[Target], labels: Any, sam
     Raises:
         DataError: a class in the labels has no weight.
     """
-    if class_weight is None:
+    if class_weight is None or class_weight == {}:
         return sample_weight
     if not isinstance(class_weight, Mapping):
         raise DTypeError(f"{call}: class_weight", expected="a dict from class to weight",

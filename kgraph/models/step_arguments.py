@@ -13,6 +13,8 @@ from kgraph.trace import Trace
 
 # None, one for all outputs, or one (or None) for each output.
 WeightTypes: TypeAlias = "Sequence[TensorType | None]"
+# None for an output without a loss that has no labels; empty if none has.
+LabelTypes: TypeAlias = "Sequence[TensorType | None]"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class StepArguments:
         return map_structure(lambda t: None if t is None else trace.argument(t, name), getattr(self, name))
 
 
-def usual_arguments(model: Any, y_types: Sequence[TensorType], weight_types: WeightTypes) -> StepArguments:
+def usual_arguments(model: Any, y_types: LabelTypes, weight_types: WeightTypes) -> StepArguments:
     """The arguments of a step for labels of these types, in the nesting of the model's inputs and outputs."""
     x = pack(model.input_nesting(), [type_ for _, type_ in model.input_specs()])
     y = pack(model.output_nesting(), y_types) if y_types else None

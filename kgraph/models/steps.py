@@ -184,7 +184,7 @@ class StreamSteps:
         self, call: str, source: BatchSource, prepare: Preparation, wanted: int | None, execution: str | None,
         guarded: bool = False,
     ) -> None:  # fmt: skip
-        self._source, self._prepare, self._execution = source, prepare, execution
+        self._source, self._prepare, self._execution, self._call = source, prepare, execution, call
         self._guarded = GuardedRuns(execution) if guarded else None
         self._wanted = wanted
         self._shortage = Shortage(call, source.length if wanted is None else wanted)
@@ -233,10 +233,13 @@ class StreamSteps:
         assert self._next is not None
         program, arrays = self._next
         self._next = None
-        if self._guarded is None:
-            self.results = program.run(arrays, self._execution)
-        else:
-            self.results = self._guarded.run(program, arrays, self.done, look=at_most is not None)
+        try:
+            if self._guarded is None:
+                self.results = program.run(arrays, self._execution)
+            else:
+                self.results = self._guarded.run(program, arrays, self.done, look=at_most is not None)
+        except DataError as error:  # ids outside of a table, say
+            raise error.within(f"{self._call}: batch {self.done}") from None
         self.done += 1
         return self.results[0].reshape(-1)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from kgraph.callbacks import CallbackList, History
 from kgraph.data import BatchSource, check_batch_size, is_prepared, is_stream, split_at
-from kgraph.errors import ArgumentError, StateError
+from kgraph.errors import ArgumentError, DataError, StateError
 from kgraph.models.batch_preparation import PredictionBatches, TrainingBatches, batches_of, rows_in_turn
 from kgraph.models.epochs import (
     EpochLoop,
@@ -21,7 +21,8 @@ from kgraph.models.epochs import (
 )
 from kgraph.models.inspection import Inspection
 from kgraph.models.model_data import Data, input_arrays
-from kgraph.models.steps import ArraySteps, Steps, StreamSteps
+from kgraph.models.old_arguments import check_old
+from kgraph.models.steps import ArraySteps, Shortage, Steps, StreamSteps
 from kgraph.models.training_programs import TrainingSetup
 from kgraph.numeric_guard import reported
 from kgraph.progress import ProgressLine, on_terminal, write_line
@@ -49,7 +50,7 @@ class Trainer(Inspection):
         verbose: int | str = "auto", callbacks: Any = None, validation_split: float = 0.0, validation_data: Any = None,
         shuffle: bool = True, class_weight: Any = None, sample_weight: Any = None, initial_epoch: int = 0,
         steps_per_epoch: int | None = None, validation_steps: int | None = None,
-        validation_batch_size: int | None = None, validation_freq: Any = 1, *, nb_epoch: int | None = None,
+        validation_batch_size: int | None = None, validation_freq: Any = 1, *, nb_epoch: int | None = None, **old: Any,
     ) -> History:  # fmt: skip
         """Train on arrays, or on a stream of batches.
 
@@ -76,7 +77,7 @@ class Trainer(Inspection):
             validation_steps: number of batches of a validation; None for all.
             validation_batch_size: `batch_size` if None.
             validation_freq: validate every so many epochs, or after the epochs in a list, counted from 1.
-            nb_epoch: old spelling of `epochs`.
+            nb_epoch: old spelling of `epochs`. `old` are arguments of Keras 2 that change nothing here, as `workers`.
 
         Returns:
             History: `history.history["loss"]`, ["accuracy"], ["val_loss"] ... have a value for each epoch. The loss is
@@ -88,6 +89,7 @@ class Trainer(Inspection):
         Data that end before `steps_per_epoch` batches give a warning; training goes on as far as they reach. Ctrl-C
         ends training after the running step; the record so far stays in `model.history`.
         """
+        check_old(self.fit, old)
         setup = self._compiled("fit")
         epochs = check_epochs(epochs, nb_epoch, initial_epoch)
         due, (wanted, progress, self._history) = validation_epochs(validation_freq), fit_callbacks(callbacks, verbose)
@@ -99,13 +101,14 @@ class Trainer(Inspection):
                                             check_steps("validation_steps", validation_steps))  # fmt: skip
         validation = None if evaluation is None else Validation(evaluation, due)
         self._stop = False
-        hooks = CallbackList(wanted, self, {"verbose": verbose, "epochs": epochs, "steps": steps.steps})
+        hooks = CallbackList(wanted, model=self, verbose=verbose, epochs=epochs, steps=steps.steps)
         EpochLoop(self, setup, steps, validation, hooks, progress).run(range(initial_epoch, epochs))
         return self._history
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: int | str = "auto",
         sample_weight: Any = None, steps: int | None = None, callbacks: Any = None, return_dict: bool = False,
+        **old: Any,
     ) -> Any:  # fmt: skip
         """Loss and metrics on arrays or on a stream of batches; arguments as in `fit`.
 
@@ -116,10 +119,11 @@ class Trainer(Inspection):
             The loss as a number if there are no metrics, else a list in the order of `metrics_names`; a dict with
             `return_dict`.
         """
+        check_old(self.evaluate, old)
         setup = self._compiled("evaluate")
         made = self._evaluation_steps("evaluate", x, y, sample_weight, check_batch_size(batch_size),
                                       check_steps("steps", steps))  # fmt: skip
-        hooks = CallbackList(callbacks, self, {"steps": made.steps, "verbose": verbose})
+        hooks = CallbackList(callbacks, model=self, verbose=verbose, epochs=1, steps=made.steps)
         line = ProgressLine(moving=False)
         line.start("", made.steps or 0)
         logs = run_evaluation(setup, made, hooks)
@@ -129,7 +133,7 @@ class Trainer(Inspection):
 
     def predict(
         self, x: Any, batch_size: int | None = None, verbose: int | str = "auto", steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: Any = None, **old: Any,
     ) -> Any:  # fmt: skip
         """Outputs for inputs, computed in batches, in the structure of the model's outputs, or in that which a
         `predict_step` of the model gives. What batches give is joined along the first axis, single numbers to a vector.
@@ -141,6 +145,7 @@ class Trainer(Inspection):
             steps: number of batches; None for all.
             callbacks: `Callback` objects.
         """
+        check_old(self.predict, old)
         batch_size = check_batch_size(batch_size)
         wanted = check_steps("steps", steps)
         line = ProgressLine(bool(verbose) and on_terminal())
@@ -155,7 +160,8 @@ class Trainer(Inspection):
                                  self._execution(), self._guarded())  # fmt: skip
             return self._predicted(self._predicted_stream(stream, line, callbacks, verbose))
         loop = batch_loop(self._predict_program(), arrays, batch_size, self._execution(), self._guarded())
-        hooks = CallbackList(callbacks, self, {"steps": loop.steps, "verbose": verbose})
+        hooks = CallbackList(callbacks, model=self, verbose=verbose, epochs=1, steps=loop.steps)
+        self.stop_predicting = False
         hooks.on_predict_begin()
         line.start("predict", loop.steps, patience=0.5)
         while loop.unfinished:
@@ -168,12 +174,17 @@ class Trainer(Inspection):
                 hooks.on_predict_batch_end(first, {"outputs": self._predicted(loop.batch_results(first))})
             if line.due():
                 line.show(loop.done, {})
+            if self.stop_predicting:
+                break
+        else:
+            Shortage("predict", wanted).check(loop.steps)
         line.abandon()
         hooks.on_predict_end()
         return self._predicted(loop.joined_results())
 
     def _predicted_stream(self, steps: StreamSteps, line: ProgressLine, callbacks: Any, verbose: Any) -> list[Any]:
-        hooks = CallbackList(callbacks, self, {"steps": steps.steps, "verbose": verbose})
+        hooks = CallbackList(callbacks, model=self, verbose=verbose, epochs=1, steps=steps.steps)
+        self.stop_predicting = False
         hooks.on_predict_begin()
         line.start("predict", steps.steps or 0, patience=0.5)
         parts: list[list[np.ndarray]] = []
@@ -186,9 +197,12 @@ class Trainer(Inspection):
             hooks.on_predict_batch_end(steps.done - 1, {"outputs": self._predicted(steps.results)})
             if line.due():
                 line.show(steps.done, {})
+            if self.stop_predicting:
+                break
+        else:
+            steps.finish()
         with reported("predict"):
             steps.look()
-        steps.finish()
         line.abandon()
         hooks.on_predict_end()
         return [np.concatenate([np.atleast_1d(result) for result in results]) for results in zip(*parts, strict=True)]
@@ -196,9 +210,11 @@ class Trainer(Inspection):
     # --- one batch ----------------------------------------------------------------------------------------------------
 
     def train_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
-    ) -> Any:
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False,
+        **old: Any,
+    ) -> Any:  # fmt: skip
         """One training step on these samples; loss and metrics of this batch, before the update."""
+        check_old(self.train_on_batch, old)
         setup = self._compiled("train_on_batch")
         data = self._prepared("train_on_batch", x, y, sample_weight, class_weight)
         program = self._program("train", data)
@@ -210,12 +226,15 @@ class Trainer(Inspection):
                 setup.guarded_runs.run(program, data.arrays, 0, look=True)
         return _reported(setup, "train", setup.logs(), return_dict)
 
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, **old: Any
+    ) -> Any:
         """Loss and metrics of these samples."""
+        check_old(self.test_on_batch, old)
         setup = self._compiled("test_on_batch")
         data = self._prepared("test_on_batch", x, y, sample_weight)
         steps = self._array_steps(data, max(data.rows, 1))
-        return _reported(setup, "evaluate", run_evaluation(setup, steps, CallbackList(None, self, {})), return_dict)
+        return _reported(setup, "evaluate", run_evaluation(setup, steps, CallbackList(model=self)), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for these samples, computed at once."""
@@ -223,7 +242,9 @@ class Trainer(Inspection):
         if program is not None and len(program.argument_types) == 1 and is_prepared(x, program.argument_types[0]):
             arrays = [x]
         else:
-            arrays, _ = input_arrays(self, "predict_on_batch", x)
+            arrays, rows = input_arrays(self, "predict_on_batch", x, empty=True)
+            if not rows:
+                return self.predict(x, verbose=0)
             program = self._predict_program()
         return self._predicted(program.run(arrays, self._execution()))
 
@@ -251,7 +272,7 @@ class Trainer(Inspection):
         if steps is not None:
             data = data.part(0, min(data.rows, steps * batch_size))
         loop = batch_loop(self._program("evaluate", data), data.arrays, batch_size, self._execution(), self._guarded())
-        return ArraySteps("evaluate", loop, data.rows)
+        return ArraySteps("evaluate", loop, data.rows, steps)
 
     def _evaluation_steps(
         self, call: str, x: Any, y: Any, sample_weight: Any, batch_size: int, steps: int | None
@@ -275,7 +296,10 @@ class Trainer(Inspection):
             raise ArgumentError("fit(validation_data)", expected="(x, y), (x, y, sample_weight) or a stream of batches",
                                 received=f"{type(data).__name__}")  # fmt: skip
         x, y, weight = (*data, None)[:3]
-        return self._evaluation_steps("validation_data", x, y, weight, batch_size, steps)
+        try:
+            return self._evaluation_steps("validation_data", x, y, weight, batch_size, steps)
+        except DataError as error:
+            raise error.within("validation_data") from None
 
 
 def _reported(setup: TrainingSetup, kind: str, logs: dict[str, Any], return_dict: bool) -> Any:

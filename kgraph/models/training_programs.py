@@ -10,7 +10,7 @@ import numpy as np
 
 from kgraph.data import warn_user
 from kgraph.engine import CompiledProgram
-from kgraph.errors import ArgumentError, DTypeError, StateError
+from kgraph.errors import ArgumentError, DataError, DTypeError, StateError
 from kgraph.ir.dtypes import dtype_of, f32
 from kgraph.ir.graph import Value
 from kgraph.ir.location import layer_scope
@@ -21,7 +21,13 @@ from kgraph.keras_tensor import BATCH
 from kgraph.losses import as_loss
 from kgraph.metrics import Mean, Metric, as_metric, check_name
 from kgraph.metrics.base import PendingResult
-from kgraph.models.step_arguments import StepArguments, WeightTypes, argument_names, usual_arguments
+from kgraph.models.step_arguments import (
+    LabelTypes,
+    StepArguments,
+    WeightTypes,
+    argument_names,
+    usual_arguments,
+)
 from kgraph.models.step_methods import METHODS, replaced
 from kgraph.models.step_metrics import CompiledMetrics, held_metrics, logged, touched
 from kgraph.models.targets import Target, checked_weight, map_leaves, metrics_per_output, per_output
@@ -239,7 +245,7 @@ class TrainingSetup:
     # --- programs -----------------------------------------------------------------------------------------------------
 
     def program(
-        self, kind: str, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes, version: Any,
+        self, kind: str, model: TrainableModel, y_types: LabelTypes, weight_types: WeightTypes, version: Any,
         arguments: StepArguments | None = None,
     ) -> CompiledProgram:  # fmt: skip
         """The program "train", "evaluate" or "gradients" for labels of these types; traced once.
@@ -247,7 +253,7 @@ class TrainingSetup:
         Args:
             kind: which program.
             model: whose program.
-            y_types: types of the labels.
+            y_types: types of the labels; None where there are none.
             weight_types: types of the sample weights: none, one for all outputs, or one or None for each output.
             version: changes when the model changes.
             arguments: of a step of the model's own; None for the usual ones.
@@ -291,7 +297,7 @@ class TrainingSetup:
         known = [metric for _, metric in own]
         return [*own, *touched([m for m in held_metrics(model) if m not in known], program.variables)]
 
-    def _train(self, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes) -> Any:
+    def _train(self, model: TrainableModel, y_types: LabelTypes, weight_types: WeightTypes) -> Any:
         trace = Trace("train", True, model.random_state)
         with emitting(trace):
             loss = self._objective(trace, model, y_types, weight_types, track=True)
@@ -299,13 +305,13 @@ class TrainingSetup:
             self.optimizer.apply(gradients(self.optimizer.scale_loss(loss), variables), variables)
             return trace.program([("loss", loss)])
 
-    def _evaluate(self, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes) -> Any:
+    def _evaluate(self, model: TrainableModel, y_types: LabelTypes, weight_types: WeightTypes) -> Any:
         trace = Trace("evaluate", False, model.random_state)
         with emitting(trace):
             loss = self._objective(trace, model, y_types, weight_types, track=True)
             return trace.program([("loss", loss)])
 
-    def _gradients(self, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes) -> Any:
+    def _gradients(self, model: TrainableModel, y_types: LabelTypes, weight_types: WeightTypes) -> Any:
         """(x, y) -> loss and its gradient for every trainable variable, in training mode; nothing is updated."""
         trace = Trace("gradients", True, model.random_state)
         with emitting(trace):
@@ -316,14 +322,14 @@ class TrainingSetup:
             return trace.program([("loss", loss), *named])
 
     def _objective(
-        self, trace: Trace, model: TrainableModel, y_types: Sequence[TensorType], weight_types: WeightTypes, track: bool
+        self, trace: Trace, model: TrainableModel, y_types: LabelTypes, weight_types: WeightTypes, track: bool
     ) -> Value:
         """The total loss on new arguments; with `track` the running values are updated as well."""
         predictions = forward(trace, model, trace.training)
         names = argument_names([t.name for t in self.targets], "y")
         labels: list[Any] = [None] * len(names)  # stay so where only the model itself adds losses
         if y_types:
-            labels = [trace.argument(t, name) for t, name in zip(y_types, names, strict=True)]
+            labels = [t and trace.argument(t, name) for t, name in zip(y_types, names, strict=True)]
         given = [None if t is None else trace.argument(t, "sample_weight") for t in weight_types] or [None]
         weights = given * len(self.targets) if len(given) == 1 else given
         loss = self.total_loss(trace, model.losses, labels, predictions, weights, track)
@@ -360,6 +366,8 @@ class TrainingSetup:
                 tracker.update_state(part, sample_weight=size(BATCH, part.dtype))
             parts.append(part if target.weight is None else part * target.weight)
         parts += further
+        if not parts and not trace.training:
+            return trace.constant(0.0, f32)
         if not parts:
             raise StateError("compile", expected="a loss", fix="Give one: compile(loss='mse')")
         parts = [cast(part, parts[0].type.dtype) for part in parts]
@@ -380,7 +388,10 @@ class TrainingSetup:
         if all(label is None for label in labels):
             return
         y_types = [current_trace().type_of(p if label is None else label) for label, p in zip(labels, predictions)]
-        for n, with_weights, _, metric in self.metrics_for(y_types):
+        for n, with_weights, name, metric in self.metrics_for(y_types):
+            if labels[n] is None:
+                raise DataError(f"metric '{name}'", expected=f"labels for output '{self.targets[n].name}'",
+                                received="none")  # fmt: skip
             metric.update_state(labels[n], predictions[n], sample_weight=weights[n] if with_weights else None)
 
     def _take_shown(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import kgraph.optimizers.schedules as schedules
@@ -15,6 +16,7 @@ from kgraph.optimizers.base import Optimizer
 from kgraph.optimizers.ftrl import Ftrl
 from kgraph.optimizers.lion import Lion
 from kgraph.optimizers.loss_scale import LossScaleOptimizer
+from kgraph.optimizers.multi import MultiOptimizer, OptimizerMap
 from kgraph.optimizers.muon import Muon
 from kgraph.optimizers.rmsprop import RMSprop
 from kgraph.optimizers.rules import CLASSES as RULES
@@ -33,9 +35,11 @@ __all__ = [
     "Lamb",
     "Lion",
     "LossScaleOptimizer",
+    "MultiOptimizer",
     "Muon",
     "Nadam",
     "Optimizer",
+    "OptimizerMap",
     "RMSprop",
     "ScheduleFreeAdamW",
     "deserialize",
@@ -44,7 +48,7 @@ __all__ = [
     "serialize",
 ]
 
-CLASSES = (*RULES, LossScaleOptimizer)
+CLASSES = (*RULES, LossScaleOptimizer, MultiOptimizer)
 FAMILY = Family("optimizer", CLASSES, {cls.__name__.lower(): cls for cls in CLASSES})
 
 
@@ -74,7 +78,7 @@ def serialize(optimizer: Optimizer) -> Any:
     return FAMILY.serialize(optimizer)
 
 
-def deserialize(config: dict[str, Any]) -> Optimizer:
+def deserialize(config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Optimizer:
     """The optimizer that `serialize` described."""
-    made: Optimizer = FAMILY.deserialize(config)
+    made: Optimizer = FAMILY.deserialize(config, custom_objects)
     return made

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgraph.config import floatx
+from kgraph.data import warn_user
 from kgraph.eager import run_on_arrays
 from kgraph.errors import ArgumentError, DTypeError, StateError
 from kgraph.initializers import get as get_initializer
@@ -280,6 +281,9 @@ class Optimizer:
             trainable_variables: None for those of the last step.
         """
         variables = list(self._known if trainable_variables is None else trainable_variables)
+        if not gradients and not variables:
+            warn_user(f"optimizer '{self.name}'.apply: there is nothing to train: no trainable variables")
+            return
         if len(gradients) != len(variables):
             raise ArgumentError(f"optimizer '{self.name}'.apply", expected=f"{len(variables)} gradients",
                                 received=str(len(gradients)))  # fmt: skip

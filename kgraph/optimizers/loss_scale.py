@@ -11,6 +11,7 @@ from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import cast
 from kgraph.optimizers.base import Optimizer
 from kgraph.optimizers.rules import FAMILY as RULES
+from kgraph.optimizers.schedules import LearningRateSchedule
 from kgraph.primitives.composites import equal, where
 from kgraph.primitives.composites import min as smallest
 from kgraph.trace import current_trace
@@ -59,6 +60,11 @@ class LossScaleOptimizer(Optimizer):
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         self.inner_optimizer.learning_rate = value
+
+    @property
+    def schedule(self) -> LearningRateSchedule | None:
+        """The inner optimizer's."""
+        return self.inner_optimizer.schedule
 
     @property
     def iterations(self) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kgraph.eager import is_symbolic, run_on_arrays
@@ -391,6 +391,6 @@ def serialize(learning_rate_schedule: LearningRateSchedule) -> Any:
     return FAMILY.serialize(learning_rate_schedule)
 
 
-def deserialize(config: dict[str, Any]) -> Any:
+def deserialize(config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The schedule that `serialize` described."""
-    return FAMILY.deserialize(config)
+    return FAMILY.deserialize(config, custom_objects)

@@ -42,6 +42,8 @@ CASES = [
     "Muon(0.01, nesterov=False, rms_rate=None, weight_decay=None, ns_steps=3)",
     "ScheduleFreeAdamW(0.01)",
     "ScheduleFreeAdamW(0.01, beta_1=0.8, warmup_steps=4, weight_decay=0.1, clipnorm=0.5)",
+    "MultiOptimizer(OptimizerMap(SGD(0.1, momentum=0.9), {'dense/.*': Adam(0.01), 'conv/kernel': Lion(0.02)}))",
+    "MultiOptimizer(lambda v, a=SGD(0.1, clipnorm=0.5), b=Adam(0.1): a if 'kernel' in v.path else b)",
     "LossScaleOptimizer(SGD(0.1, momentum=0.9), initial_scale=4.0, dynamic_growth_steps=3)",
 ]
 SHAPES = {"dense/kernel": (4, 3), "dense/bias": (3,), "conv/kernel": (2, 3, 2), "embedding/embeddings": (5, 3)}

@@ -313,3 +313,20 @@ def test_misspelt_hooks_and_addresses():
         cb.LambdaCallback(on_epoch_ended=print)
     with pytest.raises(ArgumentError, match=r"RemoteMonitor\(root\): expected an address"):
         cb.RemoteMonitor("file:///tmp")
+
+
+def test_a_list_of_callbacks_serves_a_loop_of_ones_own_and_fit():
+    calls: list[str] = []
+    model = model_of()
+    hooks = cb.CallbackList([recorder(calls)], add_history=True, add_progbar=True, model=model, epochs=2, steps=1)
+    kinds = [type(callback) for callback in hooks.callbacks]
+    assert kinds == [cb.LambdaCallback, cb.History, cb.ProgbarLogger]
+    assert all(callback.model is model and callback.params == {"epochs": 2, "steps": 1} for callback in hooks.callbacks)
+    history = cb.History()
+    again = cb.CallbackList([history], add_history=True)
+    assert again.callbacks == [history]
+    again.on_train_begin()
+    again.on_epoch_end(0, {"loss": 0.5})
+    assert history.history == {"loss": [0.5]}
+    assert model.fit(X, Y, verbose=0, callbacks=again) is history
+    assert set(history.history) == {"accuracy", "loss"}

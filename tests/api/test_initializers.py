@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 
-from kgraph import initializers, utils
+from kgraph import initializers, losses, utils
 from kgraph.errors import ArgumentError, KgraphError
 
 SHAPE = (300, 200)
@@ -102,7 +103,8 @@ def test_a_configuration_gives_the_same_initializer(cls: type):
     copy = initializers.deserialize(initializers.serialize(made))
     assert type(copy) is cls
     assert copy.get_config() == made.get_config()
-    np.testing.assert_array_equal(copy((3, 3)), made((3, 3)))
+    shape = (3, 1, 3) if cls is initializers.STFT else (3, 3)
+    np.testing.assert_array_equal(copy(shape), made(shape))
 
 
 def test_variance_scaling_rejects_wrong_arguments():
@@ -122,3 +124,42 @@ def test_a_callable_or_a_number_can_stand_for_an_initializer():
     assert initializers.get(None) is None
     assert initializers.get(2.0)((1,)) == 2
     assert isinstance(initializers.get(initializers.Zeros), initializers.Zeros)
+
+
+def test_a_fourier_kernel_transforms_frames(rng):
+    frame = rng.normal(size=16)
+    real, imag = (initializers.STFT(side, window=None)((16, 1, 9), "float64")[:, 0] for side in ("real", "imag"))
+    np.testing.assert_allclose(frame @ real + 1j * (frame @ imag), np.fft.rfft(frame), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: initializers.STFT("left"), "STFT(side): expected one of 'real', 'imag', received 'left'"),
+        (lambda: initializers.STFT(scaling="power"), "STFT(scaling): expected one of 'density', 'spectrum', None"),
+        (lambda: initializers.STFT(window="han"), "Did you mean 'hann'?"),
+        (lambda: initializers.STFT()((16, 9)), "expected a shape (frame, 1, frequencies), received (16, 9)"),
+        (lambda: initializers.STFT(window=np.ones(3))((16, 1, 9)), "window: expected shape (16,), received (3,)"),
+    ],
+)
+def test_a_fourier_kernel_rejects_wrong_arguments(make, words):
+    with pytest.raises(KgraphError, match=re.escape(words)):
+        make()
+
+
+def test_objects_of_ones_own_are_found_by_name_where_they_are_given():
+    class Halves(initializers.Initializer):
+        def __call__(self, shape, dtype=None):
+            return np.full(tuple(shape), 0.5, dtype)
+
+    described = initializers.serialize(Halves())
+    with pytest.raises(KgraphError):
+        initializers.deserialize(described)
+    made = initializers.deserialize(described, custom_objects={"Halves": Halves})
+    np.testing.assert_array_equal(made((2,)), [0.5, 0.5])
+
+    class Cubes(losses.Loss):
+        def call(self, y_true, y_pred):
+            return (y_true - y_pred) ** 3
+
+    assert isinstance(losses.deserialize({"class_name": "Cubes"}, {"Cubes": Cubes}), Cubes)

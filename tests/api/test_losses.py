@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from golden_cases import losses_and_metrics
 
-from kgraph import losses
+import kgraph
+from kgraph import losses, ops
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, DTypeError, KgraphError, ShapeError
 from kgraph.ir.dtypes import dtype_of, f32
@@ -323,3 +324,29 @@ def test_in_a_program_arrays_become_constants_of_a_loss():
             return losses.mean_absolute_error(np.full((2, 3), 3.0), inputs)
 
     np.testing.assert_array_equal(Distance()(np.ones((2, 3), "float32")), np.full(2, 2, "float32"))
+
+
+def test_registered_losses_and_metrics_are_found_by_name():
+    @kgraph.saving.register_keras_serializable("tests")
+    class Powers(losses.Loss):
+        def __init__(self, power, **options):
+            super().__init__(**options)
+            self.power = power
+
+        def call(self, y_true, y_pred):
+            return ops.mean(ops.abs(y_true - y_pred) ** self.power, axis=-1)
+
+        def get_config(self):
+            return {**super().get_config(), "power": self.power}
+
+    @kgraph.saving.register_keras_serializable("tests")
+    def largest(y_true, y_pred):
+        return ops.max(ops.abs(y_true - y_pred), axis=-1)
+
+    copy = losses.deserialize(losses.serialize(Powers(3.0)))
+    assert isinstance(copy, Powers)
+    assert copy.power == 3.0
+    model = kgraph.Sequential([kgraph.Input((1,)), kgraph.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", "tests>largest", metrics=["tests>largest", copy])
+    values = model.evaluate(np.ones((2, 1)), np.array([[1.0], [3.0]]), verbose=0)
+    assert values == [2.0, 2.0, 14.0]

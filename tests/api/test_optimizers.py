@@ -25,9 +25,11 @@ from kgraph.optimizers import (
     Ftrl,
     Lamb,
     LossScaleOptimizer,
+    MultiOptimizer,
     Muon,
     Nadam,
     Optimizer,
+    OptimizerMap,
     RMSprop,
 )
 from kgraph.optimizers.rules import CLASSES as RULE_CLASSES
@@ -328,6 +330,11 @@ def test_classes_and_instances_are_taken():
         (lambda: Ftrl(learning_rate_power=0.5), ArgumentError, "expected a number <= 0"),
         (lambda: LossScaleOptimizer("sgd"), DTypeError, "expected an Optimizer"),
         (lambda: SGD().apply([1.0], []), ArgumentError, "expected 0 gradients, received 1"),
+        (lambda: MultiOptimizer({"a": SGD()}), DTypeError, "expected an OptimizerMap, or a function of a variable"),
+        (lambda: OptimizerMap("sgd"), DTypeError, r"OptimizerMap\(default_optimizer\): expected an Optimizer"),
+        (lambda: OptimizerMap(SGD(), [SGD()]), DTypeError, "expected a dict from patterns to optimizers"),
+        (lambda: OptimizerMap(SGD(), {"a": LossScaleOptimizer(SGD())}), DTypeError, "that wraps no other"),
+        (lambda: OptimizerMap(SGD(), {"a.*": SGD(), ".*b": SGD()})["ab"], ArgumentError, "one pattern that matches"),
     ],
 )
 def test_wrong_arguments_are_named(make: Callable[[], object], error: type[Exception], words: str):
@@ -338,6 +345,7 @@ def test_wrong_arguments_are_named(make: Callable[[], object], error: type[Excep
 @pytest.mark.parametrize("optimizer", [
     SGD(0.3, 0.9, True, clipnorm=0.5, use_ema=True, decay=0.1), Adam(0.1, amsgrad=True), RMSprop(0.1, centered=True),
     *(cls() for cls in RULE_CLASSES), LossScaleOptimizer(Adam(0.2), initial_scale=2.0),
+    MultiOptimizer(OptimizerMap(SGD(0.3), {"head/.*": Adam(0.2, clipnorm=1.0)}), loss_scale_factor=8.0),
     SGD(ExponentialDecay(0.1, 2, 0.5)),
 ], ids=lambda optimizer: type(optimizer).__name__)  # fmt: skip
 def test_a_config_makes_an_equal_optimizer(optimizer: Optimizer):
@@ -362,3 +370,31 @@ def test_weights_of_an_optimizer_can_be_carried_over(rng: np.random.Generator):
     second.train_on_batch(x, y)
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_several_optimizers_train_one_model(rng: np.random.Generator):
+    x, y = rng.normal(size=(16, 3)), rng.normal(size=(16, 1))
+
+    def trained(optimizer: Optimizer, frozen: str = "") -> list[np.ndarray]:
+        model = Sequential([Dense(4, "tanh", input_shape=(3,), name="body"), Dense(1, name="head")])
+        for n, variable in enumerate(model.weights):
+            variable.assign(np.linspace(-1 - n, 1, variable.array.size).reshape(variable.shape))
+        model.compile(optimizer, "mse", metrics=["mae"])
+        for layer in model.layers:
+            layer.trainable = layer.name != frozen
+        model.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+        return [variable.numpy() for variable in model.layers[0].weights + model.layers[1].weights]
+
+    both = MultiOptimizer(OptimizerMap(SGD(ExponentialDecay(0.1, 2, 0.5)), {".*head/.*": SGD(0.0)}), 4.0)
+    for a, b in zip(trained(both), trained(SGD(ExponentialDecay(0.1, 2, 0.5)), "head"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    head, body = both.optimizers
+    assert [int(own.iterations) for own in (both, head, body)] == [6, 6, 6]
+    with pytest.raises(AttributeError, match=r"each of \.optimizers has a learning rate of its own"):
+        both.learning_rate = 0.1
+    body.learning_rate = ExponentialDecay(0.0, 2, 0.5)  # a new schedule makes a new program
+    model = Sequential([Dense(1, input_shape=(3,))])
+    model.compile(both, "mse")
+    before = model.get_weights()
+    model.train_on_batch(x, y)
+    np.testing.assert_array_equal(before[0], model.get_weights()[0])

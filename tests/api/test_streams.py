@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from kgraph.callbacks import Callback
 from kgraph.config import compilation_count
 from kgraph.data import is_stream
 from kgraph.errors import ArgumentError, DataError, KgraphWarning
-from kgraph.layers import Dense
+from kgraph.layers import LSTM, BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D
 from kgraph.models import Input, Model, Sequential
 from kgraph.optimizers import SGD
 from kgraph.random_seed import set_random_seed
@@ -104,10 +105,11 @@ STREAMS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.parametrize("eagerly", [True, False], ids=["interpreter", "native"])
 @pytest.mark.parametrize("name", STREAMS)
-def test_every_stream_trains_as_the_array_does(name: str):
+def test_every_stream_trains_as_the_array_does(name: str, eagerly: bool):
     make, options = STREAMS[name]
-    expected, model = network(), network()
+    expected, model = network(eagerly), network(eagerly)
     record = expected.fit(X, Y, batch_size=SIZE, epochs=2, shuffle=False, verbose=0).history
     assert model.fit(make(), epochs=2, verbose=0, **options).history == record
     for a, b in zip(expected.get_weights(), model.get_weights(), strict=True):
@@ -122,7 +124,33 @@ def test_native_code_takes_ready_and_other_batches_with_one_compilation():
     model.fit(iter(data), epochs=3, steps_per_epoch=3, verbose=0)
     assert compilation_count() == count + 1
     for a, b in zip(expected.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(100, 32), (96, 32), (70, 7), (40, 1)])
+@pytest.mark.parametrize("kind", ["dense", "convolution", "recurrent"])
+def test_native_steps_over_streams_give_the_bits_of_those_over_arrays(kind: str, rows: int, size: int):
+    made: dict[str, Any] = {
+        "dense": ((20,), lambda: [Dense(33, "relu"), Dropout(0.3), BatchNormalization()]),
+        "convolution": ((12, 12, 3), lambda: [Conv2D(8, 3), MaxPooling2D(), Flatten(), Dropout(0.2)]),
+        "recurrent": ((7, 5), lambda: [LSTM(11, dropout=0.1)]),
+    }
+    shape, hidden = made[kind]
+    x, y = RNG.normal(size=(rows, *shape)).astype("float32"), RNG.integers(0, 3, rows)
+    parts = [(x[start : start + size], y[start : start + size]) for start in range(0, rows, size)]
+
+    def trained(*data: Any, **options: Any) -> tuple[Any, list[np.ndarray]]:
+        set_random_seed(1)
+        model = Sequential([Input(shape), *hidden(), Dense(3, "softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        history = model.fit(*data, epochs=3, shuffle=False, verbose=0, **options).history
+        return history, model.get_weights()
+
+    record, weights = trained(x, y, batch_size=size)
+    got, others = trained(itertools.cycle(parts), steps_per_epoch=len(parts))
+    assert got == record
+    for a, b in zip(weights, others, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_weights_in_batches_and_batches_by_name():

@@ -59,8 +59,8 @@ def test_values_of_batches_and_speed(tmp_path):
 
 
 def test_batches_are_not_watched_for_epochs_alone(tmp_path):
-    assert not CallbackList([TensorBoard(tmp_path)], None, {}).watches_train
-    assert CallbackList([TensorBoard(tmp_path, update_freq="batch")], None, {}).watches_train
+    assert not CallbackList([TensorBoard(tmp_path)]).watches_train
+    assert CallbackList([TensorBoard(tmp_path, update_freq="batch")]).watches_train
 
 
 def test_histograms_and_pictures_of_weights(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from kgraph.callbacks import EarlyStopping, ModelCheckpoint
 from kgraph.errors import ArgumentError, DataError, DTypeError, KgraphWarning, ShapeError, StateError
-from kgraph.layers import Dense, Dropout
+from kgraph.layers import Dense, Dropout, Embedding, Flatten
 from kgraph.losses import SparseCategoricalCrossentropy
 from kgraph.models import Input, Model, Sequential
 from kgraph.optimizers import SGD
@@ -55,7 +55,9 @@ CALLS: list[tuple[str, Callable[[Any], Any], Any, str]] = [
     ("ragged", lambda m: m.fit([[1, 2], [1]], Y[:2]), DataError,
      r"x: rows have different lengths \(row 0: 2, row 1: 1\)"),
     ("ragged objects", lambda m: m.predict(np.array([[1, 2], [1]], object)), DataError, "rows have different lengths"),
-    ("strings", lambda m: m.fit(np.array([["a"] * 4] * 8), Y), DataError, "x: string data"),
+    ("strings", lambda m: m.fit(np.array([["a"] * 4] * 8), Y), DataError, "x: string data. Use layers.StringLookup"),
+    ("strings for labels", lambda m: m.fit(X, ["a"] * 8), DataError, "y: string data. Use layers.StringLookup"),
+    ("None", lambda m: m.fit(np.array([[1, None, 2, 3]] * 8, object), Y), DataError, "x: expected numbers, received N"),
     ("objects", lambda m: m.predict([[object()] * 4]), DataError, "x: expected numbers, received object objects"),
     ("object", lambda m: m.predict(object()), DataError, "x: expected numbers, received an object of type object"),
     ("text objects", lambda m: m.predict(np.array([["a"] * 4], object)), DataError, "x: string data"),
@@ -98,7 +100,12 @@ CALLS: list[tuple[str, Callable[[Any], Any], Any, str]] = [
     ("label 2**63", lambda m: m.fit(X, Y.astype("uint64") + np.uint64(2**63)), DataError, "received 92233720368547758"),
     ("label 1e30", lambda m: m.evaluate(X, Y + 1e30), DataError, r"int32 can hold, received 1e\+30"),
     ("label NaN", lambda m: m.fit(X, Y / np.float32("nan")), DTypeError, "y: expected whole numbers, .*NaN or Inf"),
-    ("validation label", lambda m: m.fit(X, Y, validation_data=(X, Y + 1)), DataError, r"not in \[0, 3\)"),
+    ("validation label", lambda m: m.fit(X, Y, validation_data=(X, Y + 1)), DataError,
+     r"validation_data: sparse_categorical_crossentropy: label 3 at row 2 not in \[0, 3\)"),
+    ("label of a stream", lambda m: m.fit(iter([(X, Y + 1)])), DataError,
+     r"fit: batch 0: sparse_categorical_crossentropy: label 3 at row 2 not in \[0, 3\)"),
+    ("label of a batch", lambda m: m.train_on_batch(X, Y + 1), DataError, r"label 3 at row 2 not in \[0, 3\)"),
+    ("strings of a stream", lambda m: m.fit(iter([(["a"] * 8, Y)])), DataError, "fit: batch 0: x: string data"),
     ("validation form", lambda m: m.fit(X, Y, validation_data=X), ArgumentError, r"expected \(x, y\)"),
     ("split", lambda m: m.fit(X, Y, validation_split=1.5), ArgumentError, "a number between 0 and 1"),
     ("split text", lambda m: m.fit(X, Y, validation_split="0.5"), ArgumentError, "a number between 0 and 1"),
@@ -114,7 +121,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Any, str]] = [
     ("monitor", lambda m: m.fit(X, Y, callbacks=[EarlyStopping("val_los", mode="min")], validation_data=(X, Y)),
      ArgumentError, "val_los"),
     ("file name", lambda m: m.fit(X, Y, callbacks=[ModelCheckpoint("{val_loss}.weights.h5", save_weights_only=True)]),
-     ArgumentError, "val_loss"),
+     ArgumentError, "the logs have no 'val_loss'. Give fit validation_data or validation_split"),
     ("loss", lambda m: m.compile(loss="crossentropy"), ArgumentError,
      r"compile\(loss='crossentropy'\): unknown. Did you mean 'categorical_crossentropy'\?"),
     ("optimizer", lambda m: m.compile("adamm", "mse"), ArgumentError, "Did you mean 'adam'"),
@@ -134,6 +141,24 @@ def test_a_mistake_gets_one_line_and_leaves_the_model_usable(call: Callable[[Any
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     still_trains(model, Y)
+
+
+@pytest.mark.parametrize("eagerly", [True, False], ids=["interpreter", "native"])
+@pytest.mark.parametrize("guard", [None, "nan"])
+def test_the_batch_of_a_stream_that_cannot_be_used_is_named(eagerly: bool, guard: str | None):
+    labels = network()
+    labels.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly, check=guard)
+    with pytest.raises(DataError, match=r"^fit: batch 2: sparse_categorical_crossentropy: label 3 at row 1 not in"):
+        labels.fit(iter([(X, Y), (X, Y), (X, Y + 2 * (np.arange(8) == 1))]), verbose=0)
+    ids = Sequential([Input((3,), dtype="int32"), Embedding(10, 2), Flatten(), Dense(1)])
+    ids.compile("sgd", "mse", run_eagerly=eagerly, check=guard)
+    good, bad = np.zeros((8, 3), int), np.full((8, 3), 10)
+    for call in (ids.fit, ids.evaluate):
+        with pytest.raises(DataError, match=rf"^{call.__name__}: batch 1: layer '.*': id 10 at \[0,0\] not in"):
+            call(iter([(good, Y), (bad, Y)]), verbose=0)
+    with pytest.raises(DataError, match=r"^predict: batch 1: layer 'embedding.*': id 10 at \[0,0\] not in"):
+        ids.predict(iter([(good,), (bad,)]), verbose=0)
+    assert ids.fit(good, Y, verbose=0).history["loss"]
 
 
 def test_integer_labels_with_categorical_loss():

@@ -39,6 +39,7 @@ LAZY: frozenset[tuple[str, str]] = frozenset(
         ("kgraph.engine", "kgraph.compiler"),
         ("kgraph.weights_h5", "h5py"),
         ("kgraph.callbacks.tensorboard", "tensorboardX"),
+        ("kgraph.callbacks.records", "urllib.request"),
     }
 )
 
