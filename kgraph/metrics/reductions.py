@@ -83,7 +83,8 @@ class MeanMetricWrapper(Mean):
     """Mean of a function `fn(y_true, y_pred, **options)` that gives a value per sample."""
 
     def __init__(self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **options: Any) -> None:
-        super().__init__(name or getattr(fn, "__name__", None) or snake_case(type(fn).__name__), dtype)
+        # A lambda is called "<lambda>" by Python, "lambda" by Keras.
+        super().__init__(name or getattr(fn, "__name__", "").strip("<>") or snake_case(type(fn).__name__), dtype)
         self.fn = fn
         self.options = options
 

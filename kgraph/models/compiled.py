@@ -88,6 +88,15 @@ class Compiled(StepMethods):
         return self._setup is not None
 
     @property
+    def run_eagerly(self) -> bool:
+        """Whether the interpreter runs the programs; may be set at any time after `compile`."""
+        return self._execution() == "interpreter"
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        self._compiled("run_eagerly").run_in("interpreter" if value else None)
+
+    @property
     def optimizer(self) -> Optimizer:
         """The optimizer given to `compile`."""
         return self._compiled("optimizer").optimizer

@@ -233,7 +233,7 @@ class Trainer(Inspection):
         check_old(self.test_on_batch, old)
         setup = self._compiled("test_on_batch")
         data = self._prepared("test_on_batch", x, y, sample_weight)
-        steps = self._array_steps(data, max(data.rows, 1))
+        steps = self._array_steps("test_on_batch", data, max(data.rows, 1))
         return _reported(setup, "evaluate", run_evaluation(setup, steps, CallbackList(model=self)), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
@@ -267,18 +267,18 @@ class Trainer(Inspection):
         loop = batch_loop(self._program("train", data), data.arrays, batch_size, self._execution(), self._guarded())
         return ArraySteps("fit", loop, data.rows, wanted, _random(shuffle)), held_back
 
-    def _array_steps(self, data: Data, batch_size: int, steps: int | None = None) -> ArraySteps:
+    def _array_steps(self, call: str, data: Data, batch_size: int, steps: int | None = None) -> ArraySteps:
         """Steps of an evaluation, of the first `steps` batches."""
         if steps is not None:
             data = data.part(0, min(data.rows, steps * batch_size))
         loop = batch_loop(self._program("evaluate", data), data.arrays, batch_size, self._execution(), self._guarded())
-        return ArraySteps("evaluate", loop, data.rows, steps)
+        return ArraySteps(call, loop, data.rows, steps)
 
     def _evaluation_steps(
         self, call: str, x: Any, y: Any, sample_weight: Any, batch_size: int, steps: int | None
     ) -> Steps:
         if not is_stream(x):
-            return self._array_steps(self._prepared(call, x, y, sample_weight), batch_size, steps)
+            return self._array_steps(call, self._prepared(call, x, y, sample_weight), batch_size, steps)
         _refuse_beside_stream(call, y=y, sample_weight=sample_weight)
         return StreamSteps(call, BatchSource(x, steps), TrainingBatches(self, "evaluate", call), steps,
                            self._execution(), self._guarded())  # fmt: skip
@@ -289,7 +289,7 @@ class Trainer(Inspection):
         if data is None:
             return None
         if isinstance(data, Data):
-            return self._array_steps(data, batch_size, steps)
+            return self._array_steps("validation_data", data, batch_size, steps)
         if is_stream(data):
             return self._evaluation_steps("validation_data", data, None, None, batch_size, steps)
         if not isinstance(data, (list, tuple)) or len(data) not in (2, 3):

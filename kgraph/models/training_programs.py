@@ -133,9 +133,8 @@ class TrainingSetup:
     ) -> None:  # fmt: skip
         self.optimizer: Optimizer = get_optimizer(optimizer)
         self.loss = loss
-        self.execution = execution
         self.guarded = guarded
-        self.guarded_runs = GuardedRuns(execution) if guarded else None
+        self.run_in(execution)
         self._metrics, self._weighted_metrics, self._loss_weights = metrics, weighted_metrics, loss_weights
         self._losses = map_leaves(as_loss, loss)
         for name in flatten([metrics or [], weighted_metrics or []]):
@@ -152,6 +151,11 @@ class TrainingSetup:
         self._logged: dict[str, list[tuple[str, Metric]]] = {}
         self._logged_for: dict[Any, list[tuple[str, Metric]]] = {}  # the same by program
         self._reset_too: dict[int, Metric] = {}
+
+    def run_in(self, execution: str | None) -> None:
+        """Run step by step in the "interpreter" from now on, or, with None, as the setting in force says."""
+        self.execution = execution
+        self.guarded_runs = GuardedRuns(execution) if self.guarded else None
 
     def check_structure(self, names: Sequence[str]) -> None:
         """ArgumentError unless losses, weights and metrics fit outputs of these names."""

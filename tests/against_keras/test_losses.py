@@ -76,3 +76,13 @@ def test_loss(text: str, data: tuple[np.ndarray, np.ndarray], reduction: str | N
     for weight in [None, np.linspace(0.5, 2, 6).astype("float32")][: 1 + weighted]:
         expected = np.asarray(theirs(y_true, y_pred, weight))
         np.testing.assert_allclose(ours(y_true, y_pred, weight), expected, rtol=2e-5, atol=1e-6)
+
+
+def test_circle_with_other_embeddings_to_compare_with():
+    import keras
+
+    vectors = R.normal(size=(9, 4))
+    others = np.arange(9) % 3, vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    for arguments in (others, (*others, False), (*others, True, 2.0, 0.1)):
+        expected = np.asarray(keras.losses.circle(*EMBEDDINGS, *arguments))
+        np.testing.assert_allclose(own.circle(*EMBEDDINGS, *arguments), expected, rtol=2e-5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import kgraph
+import kgraph.engine
 from kgraph import callbacks, layers
 from kgraph.errors import ArgumentError, DataError, DTypeError, KgraphWarning
 
@@ -87,6 +88,11 @@ def test_more_steps_than_data_are_told(call):
     with pytest.warns(KgraphWarning, match=f"{call}: the data ended too early: got 4 of 9 batches"):
         result = getattr(model, call)(*arguments, batch_size=3, steps=9, verbose=0)
     np.testing.assert_array_equal(result, getattr(model, call)(*arguments, batch_size=3, verbose=0))
+
+
+def test_more_steps_than_data_for_validation_are_told():
+    with pytest.warns(KgraphWarning, match="validation_data: the data ended too early: got 4 of 9 batches"):
+        model_of().fit(X, Y, validation_data=(X, Y), validation_batch_size=3, validation_steps=9, verbose=0)
 
 
 def test_no_rows_are_predicted_at_once():
@@ -177,3 +183,27 @@ def test_unknown_arguments_are_named(call, error, words):
         call(model)
     assert words in str(caught.value)
     model.fit(X, Y, verbose=0)
+
+
+def test_the_way_of_running_can_be_changed(monkeypatch):
+    ran = []
+    interpret = kgraph.engine.interpret
+
+    def watched(*arguments, **options):
+        ran.append(1)
+        return interpret(*arguments, **options)
+
+    monkeypatch.setattr(kgraph.engine, "interpret", watched)
+    model = model_of(check="nan")
+    for eagerly in (False, True, False):
+        model.run_eagerly = eagerly
+        assert model.run_eagerly == eagerly
+        ran.clear()
+        model.train_on_batch(X, Y)
+        model.fit(X, Y, verbose=0)
+        assert bool(ran) == eagerly
+
+
+def test_a_metric_without_a_name_has_one_in_the_logs():
+    history = model_of(metrics=[lambda y, p: kgraph.ops.mean(y - p)]).fit(X, Y, verbose=0).history
+    assert list(history) == ["lambda", "loss"]

@@ -242,7 +242,7 @@ def test_a_metric_of_ones_own_is_part_of_the_program(eagerly: bool, rng: np.rand
     y = model.predict(x, verbose=0)
     values = model.evaluate(x, np.zeros((5, 3)), batch_size=2, verbose=0, return_dict=True)
     np.testing.assert_allclose(values["spread"], np.ptp(y, axis=1).mean(), rtol=1e-5)
-    np.testing.assert_allclose(values["<lambda>"], 2 * y.mean(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(values["lambda"], 2 * y.mean(), rtol=1e-4, atol=1e-6)
     alone = Spread()
     alone.update_state(y, y)
     np.testing.assert_allclose(alone.result(), np.ptp(y, axis=1).mean(), rtol=1e-5)
