@@ -10,7 +10,7 @@ from typing import Protocol
 from kgraph.compiler.codegen.batch_loop import emit_batches, takes_batches
 from kgraph.compiler.codegen.emit import object_key, to_assembly, to_object
 from kgraph.compiler.codegen.emitter import Module
-from kgraph.compiler.codegen.matmul import MatmulSpec, scratch_elements, window_scratch_elements
+from kgraph.compiler.codegen.matmul import MatmulSpec, scratch_bytes, window_scratch_bytes
 from kgraph.compiler.codegen.program import emit_program, step_of
 from kgraph.compiler.codegen.target import Target, current
 from kgraph.compiler.loops.collapse import collapse
@@ -199,15 +199,13 @@ def _scratch_rule(target: Target) -> Callable[[str, DType, Sequence[Dim]], Dim]:
     """Bytes of private memory of a matrix product: packed operands, and partial sums of long products."""
 
     def rule(kind: str, dtype: DType, sizes: Sequence[Dim]) -> Dim:
+        m, n, k = sizes
+        plain, transposed = (scratch_bytes(target, MatmulSpec(dtype.llvm, a, False), m, n, k) for a in (False, True))
         if kind == "windows":
-            windows = window_scratch_elements(target, dtype.llvm)
-            return windows.elements() * dtype.itemsize
-        if kind != "matmul":
-            raise AssertionError(f"no rule for private memory of {kind}")
-        k = sizes[2]
-        specs = [MatmulSpec(dtype.llvm, a, b) for a in (False, True) for b in (False, True)]
-        depth = k if isinstance(k, int) else None
-        return max(scratch_elements(target, spec).elements(depth) for spec in specs) * dtype.itemsize
+            # Those that are products of plain matrices: gradients of weights reduce over symbolic sizes.
+            apart = transposed if isinstance(m, int) else plain
+            return max(window_scratch_bytes(target, dtype.llvm), apart)
+        return {"matmul": plain, "transposed matmul": transposed}[kind]
 
     return rule
 

@@ -16,9 +16,8 @@ from kgraph.ir.dims import Dim
 _TRANSPOSE_A, _TRANSPOSE_B, _PACK_A, _PACK_B, _COLUMN_KERNEL, _ROW_KERNEL, _PACKED, _COPYING, _KERNELS = range(9)
 # The plan of a product over windows has the function that collects the first operand in place of a kernel.
 _GATHER = _COLUMN_KERNEL
-# Products over windows whose first operand is packed: k of a pass, and rows of a block, of which a few lines at a time
-# are collected first.
-_GATHERED_DEPTH = 256
+# Products over windows whose first operand is packed: rows of a block, of which a few lines at a time are collected
+# first.
 _GATHERED_ROWS = 1024
 _GATHERED_LINES = 8
 _LOOSE_PANELS = 2
@@ -32,22 +31,29 @@ _LEAST_COPIED_PANELS, _LEAST_COPIED_DEPTH = 4, 256
 _PANELS = 2
 
 
-@dataclass(frozen=True)
-class ScratchLayout:
-    """Where the parts of the scratch memory start, in elements; the finished sums in work are at 0."""
+def packed_at(t: Tiling) -> int:
+    """Where packed B starts in the scratch memory, in elements; finished sums are before it, at 0.
 
-    b: int
-    a: int
-    partial: int
+    Behind B follow a packed or copied block of A and, last, the partial sums; where, depends on the product's size.
+    """
+    return _round_up(max(t.rows * t.width, t.strip), 64)
 
 
-def scratch_layout(t: Tiling) -> ScratchLayout:
-    """The places of packed B, of a packed or copied block of A and, last, the partial sums."""
-    b = _round_up(max(t.rows * t.width, t.strip), 64)
-    a = b + _round_up(t.b_block, 64)
-    # One panel more than the block, for the last rows; and what lies between the copied rows.
-    rows = t.a_block // _LEAST_COPIED_DEPTH + t.rows
-    return ScratchLayout(b, a, a + _round_up(t.a_block + t.rows * t.depth + rows * _APART, 64))
+def scratch_elements(t: Tiling, transpose_a: bool, m: int | None, n: int | None, k: int | None) -> int:
+    """Elements of scratch memory that products of this size need; sizes that are None may be anything."""
+    depth = t.packed_depth if transpose_a else t.depth
+    step = depth if k is None else min(k, depth)
+    b, a, partial = t.b_block, max(t.a_block, t.packed_block), t.partial
+    if n is not None:
+        b = min(b, _round_up(n, t.width) * step)
+    if m is not None:
+        a = min(a, _round_up(m, t.rows) * step)
+    if m is not None and n is not None:
+        partial = min(partial, (_round_up(m, t.rows) + t.rows) * (_round_up(n, t.width) + t.width))
+    # A tile more than the block, for the last rows; and what lies between the copied rows.
+    a += t.rows * step + (t.packed_block // _LEAST_COPIED_DEPTH + t.rows) * _APART
+    ends = packed_at(t) + _round_up(b, 64) + _round_up(a, 64)
+    return ends + (partial if k is None or k > depth else 0)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class GatheredLayout:
 def gathered_layout(t: Tiling) -> GatheredLayout:
     """The places of packed B, collected A, collected lines of A and, last, the partial sums."""
     b = _round_up(t.rows * t.width, 64)
-    a = b + _round_up(t.b_block, 64)
+    a = b + _round_up(t.window_block, 64)
     lines = a + _round_up(t.a_block + (t.rows + 1) * (_long_depth(t) + 64), 64)
     return GatheredLayout(b, a, lines, lines + _GATHERED_LINES * _line(t, _GATHERED_ROWS) + 64)
 
@@ -103,9 +109,11 @@ def plan(module: Module, target: Target, element: str, transpose_a: bool, transp
     return module.constant(name, fields)
 
 
-def fits_ahead(t: Tiling, n: Dim, k: Dim) -> bool:
+def fits_ahead(t: Tiling, transpose_a: bool, n: Dim, k: Dim) -> bool:
     """Whether a whole B of k rows and n columns can be packed ahead of several products with it."""
-    return isinstance(n, int) and isinstance(k, int) and k <= t.depth and k * _round_up(n, t.width) <= t.b_block
+    if not (isinstance(n, int) and isinstance(k, int)):
+        return False
+    return k <= (t.packed_depth if transpose_a else t.depth) and k * _round_up(n, t.width) <= t.b_block
 
 
 def pack_ahead(
@@ -115,7 +123,7 @@ def pack_ahead(
     lowest tile has; `sizes` are n, k, ldb."""
     n, k, ldb = sizes
     packer = pack_b(f.module, target, t, transpose_b)
-    to = f.gep(t.element, scratch, str(scratch_layout(t).b))
+    to = f.gep(t.element, scratch, str(packed_at(t)))
     panel = f.mul(k, str(t.width))
     f.line(f"call void @{packer}(ptr {b}, ptr {to}, i64 {k}, i64 {n}, i64 {ldb}, i64 {panel})")
 
@@ -266,14 +274,7 @@ class _Blocked(_Loops):
     def _sizes(self) -> None:
         """Sizes of a pass over k (`step`), of column blocks (`nc`), row blocks (`mb`) and A blocks (`mc`)."""
         f, t = self.f, self.t
-        self.single = self._is("sle", "%k", str(t.depth))
-        passes = self._max(f.binary("udiv", "i64", f.add("%k", str(t.depth - 1)), str(t.depth)), "1")
-        balanced = self._down(f.add(f.binary("udiv", "i64", "%k", passes), "8"), 8)
-        self.step = self._max(self._pick(self.single, "%k", self._min(balanced, str(t.depth))), "1")
-        self.nc = self._min(self._down(f.binary("udiv", "i64", str(t.b_block), self.step), t.width), "%n")
-        self.mc = self._down(f.binary("udiv", "i64", str(t.a_block), self.step), t.rows)
-        rows = f.binary("udiv", "i64", str(t.partial), f.add(self.nc, str(t.width)))
-        self.mb = self._pick(self.single, "%m", self._down(self._max(f.add(rows, str(-t.rows)), "0"), t.rows))
+        self._passes(self._pick(self.transpose_a, str(t.packed_depth), str(t.depth)), t.b_block, t.partial)
         self.ahead = self._is("ne", self._field("i64", _PACKED), "0")
         # The first tile of a panel of a B stored [k, n] reads it in place and leaves a packed copy for the others; but
         # so few rows that they may need lower tiles all read it in place.
@@ -287,9 +288,35 @@ class _Blocked(_Loops):
                            self._is("sge", self.step, str(_LEAST_COPIED_DEPTH)))  # fmt: skip
         plain = f.binary("xor", "i1", self.transpose_a, "true")
         self.copied_a = self._both(plain, self._both(collide, worth))
-        layout = scratch_layout(t)
-        self.packed_b, self.packed_rows = self._at("%scratch", str(layout.b)), self._at("%scratch", str(layout.a))
-        self.partial = self._at("%scratch", str(layout.partial))
+        moved = f.binary("or", "i1", self.packed_a, self.copied_a)
+        block = self._pick(moved, str(t.packed_block), str(t.a_block))
+        self.mc = self._down(f.binary("udiv", "i64", block, self.step), t.rows)
+        self._layout(moved)
+
+    def _passes(self, depth: str, b_block: int, partial: int) -> None:
+        """Sizes of passes of up to `depth`, and of blocks of columns and of rows, which have `partial` sums."""
+        f, t = self.f, self.t
+        self.single = self._is("sle", "%k", depth)
+        passes = self._max(f.binary("udiv", "i64", f.add("%k", f.add(depth, "-1")), depth), "1")
+        balanced = self._down(f.add(f.binary("udiv", "i64", "%k", passes), "8"), 8)
+        self.step = self._max(self._pick(self.single, "%k", self._min(balanced, depth)), "1")
+        self.nc = self._min(self._down(f.binary("udiv", "i64", str(b_block), self.step), t.width), "%n")
+        rows = f.binary("udiv", "i64", str(partial), f.add(self.nc, str(t.width)))
+        self.mb = self._pick(self.single, "%m", self._down(self._max(f.add(rows, str(-t.rows)), "0"), t.rows))
+
+    def _layout(self, moved: str) -> None:
+        """Places in the scratch memory; the block of A has some only if it is `moved` there."""
+        f, t = self.f, self.t
+        b = f.mul(self._rounded(self.nc, t.width), self.step)
+        rows = f.add(self._min(self.mc, self._rounded("%m", t.rows)), str(t.rows))
+        a = f.mul(rows, f.add(self.step, self._pick(self.copied_a, str(_APART), "0")))
+        self.packed_b = self._at("%scratch", str(packed_at(t)))
+        self.packed_rows = self._at(self.packed_b, self._rounded(b, 64))
+        self.partial = self._at(self.packed_rows, self._pick(moved, self._rounded(a, 64), "0"))
+
+    def _rounded(self, value: str, unit: int) -> str:
+        """`value` rounded up to a multiple of `unit`."""
+        return self.f.mul(self.f.binary("udiv", "i64", self.f.add(value, str(unit - 1)), str(unit)), str(unit))
 
     def _pass(self, pc: str) -> None:
         """One pass over k for a block of rows and columns of C."""
@@ -413,18 +440,12 @@ class _Gathered(_Blocked):
 
     def _sizes(self) -> None:
         f, t = self.f, self.t
-        depth = self._pick(self.transpose_a, str(_GATHERED_DEPTH), str(_long_depth(t)))
-        self.single = self._is("sle", "%k", depth)
-        passes = self._max(f.binary("udiv", "i64", f.add("%k", f.add(depth, "-1")), depth), "1")
-        balanced = self._down(f.add(f.binary("udiv", "i64", "%k", passes), "8"), 8)
-        self.step = self._max(self._pick(self.single, "%k", self._min(balanced, depth)), "1")
-        self.nc = self._min(self._down(f.binary("udiv", "i64", str(t.b_block), self.step), t.width), "%n")
+        depth = self._pick(self.transpose_a, str(t.packed_depth), str(_long_depth(t)))
+        self._passes(depth, t.window_block, t.window_block)
         self.ld = f.add(self._rounded(self.step, t.lanes), "16")
         wide = self._min(f.add(f.binary("udiv", "i64", str(t.a_block), self.step), "-64"), str(_GATHERED_ROWS))
         tall = f.binary("udiv", "i64", str(t.a_block), self.ld)
         self.mc = self._down(self._pick(self.transpose_a, wide, tall), t.rows)
-        rows = f.binary("udiv", "i64", str(t.partial), f.add(self.nc, str(t.width)))
-        self.mb = self._pick(self.single, "%m", self._down(self._max(f.add(rows, str(-t.rows)), "0"), t.rows))
         self.direct_b, self.packed_a = "false", "true"
         # For few columns it does not pay to pack the collected lines.
         self.loose = self._both(self.transpose_a, self._is("sle", "%n", str(_LOOSE_PANELS * t.width)))
@@ -436,9 +457,6 @@ class _Gathered(_Blocked):
     def _columns_are_cheaper(self) -> str:
         """To collect the first operand costs more than to pack the second one; unless there are few rows."""
         return self._is("slt", "%m", self.f.mul("%parts", str(_PANELS * self.t.rows)))
-
-    def _rounded(self, value: str, unit: int) -> str:
-        return self.f.binary("and", "i64", self.f.add(value, str(unit - 1)), str(-unit))
 
     def _pack_b(self) -> None:
         types = ["ptr", "ptr", *["i64"] * 4, "ptr"]

@@ -33,7 +33,7 @@ def lines_of(t: Tiling, stmt: Contract) -> PaddedLines | None:
     panels = -(-stmt.n // t.width)
     sums = panels * lines.taps * (lines.run + t.rows) * t.width if lines.is_transposed else 0
     packed = panels * t.width * (lines.pixels if lines.is_transposed else lines.taps * lines.run)
-    fits = max(packed, sums) <= t.b_block and t.rows * lines.pixel <= t.a_block // 8
+    fits = max(packed, sums) <= t.window_block and t.rows * lines.pixel <= t.a_block // 8
     least = (lines.down + (lines.taps - 1) * lines.tap + 1) * _distance(t, lines)
     return lines if panels <= _MOST_PANELS and fits and least <= t.a_block // 2 else None
 

@@ -12,7 +12,7 @@ from kgraph.compiler.analysis.windows import Plain, as_plain
 from kgraph.compiler.codegen.blocking import fits_ahead, pack_ahead
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
-from kgraph.compiler.codegen.matmul import PARTS, MatmulSpec, emit_matmul, emit_window_product
+from kgraph.compiler.codegen.matmul import PARTS, MatmulSpec, emit_matmul, emit_window_product, scratch_bytes
 from kgraph.compiler.codegen.scalar_functions import register_type
 from kgraph.compiler.codegen.scopes import Scope, Value, VectorLoop
 from kgraph.compiler.codegen.target import Target
@@ -269,7 +269,7 @@ class KernelWriter:
         scope.forget(names)
         name = f"{self.f.name}.product{self.products}"
         self.products += 1
-        plain = as_plain(stmt) if isinstance(stmt.a, Window) else None
+        plain = self._plain(stmt)
         body = body_of_flat_row(stmt)
         buffers, variables, outer = self._captured(scope, replace(stmt, body=body))
         captured = [("i64", scope.variable(v)) for v in variables]
@@ -307,6 +307,7 @@ class KernelWriter:
             slots = {v: n for n, v in enumerate(variables) if v in window_names(stmt)}
             emit_window_product(self.f.module, self.target, name, stmt, params, slots, epilogue)
         else:
+            assert self._suffices(stmt, spec), "a product without enough scratch memory"
             emit_matmul(self.f.module, self.target, name, spec, params, epilogue, stmt.n)
         dim, scratch = self.expressions.indices.dim, self.bases[stmt.scratch.name]
         args = [("ptr", text) for text in (*self._operands(scope, stmt, plain), scratch)]
@@ -335,7 +336,9 @@ class KernelWriter:
         kept = changed(loop.body)
         for stmt in products:
             b, t = stmt.b, tiling(self.target, stmt.dtype.llvm)
-            if not isinstance(b, Matrix) or stmt in self.ahead or not fits_ahead(t, stmt.n, stmt.k):
+            if not (isinstance(stmt.a, Matrix) and isinstance(b, Matrix)) or stmt in self.ahead:
+                continue
+            if not fits_ahead(t, stmt.a.transposed, stmt.n, stmt.k):
                 continue
             names = set().union(*map(symbols_of, b.batch))
             shared = sum(other.scratch == stmt.scratch for other in products) > 1
@@ -347,6 +350,17 @@ class KernelWriter:
             with self.f.when(self.f.binary("icmp sge", "i64", rows, str(t.heights[-1]))):
                 sizes = (str(stmt.n), str(stmt.k), ldb)
                 pack_ahead(self.f, self.target, t, b.transposed, corner, self.bases[stmt.scratch.name], sizes)
+
+    def _plain(self, stmt: Contract) -> Plain | None:
+        """A product over windows as one of plain matrices, if it is one and has the memory for it."""
+        plain = as_plain(stmt) if isinstance(stmt.a, Window) else None
+        return plain if plain is None or self._suffices(stmt, _spec(stmt, plain, False)) else None
+
+    def _suffices(self, stmt: Contract, spec: MatmulSpec | None) -> bool:
+        """Whether the statement's scratch memory is large enough for a product of plain matrices."""
+        have = stmt.scratch.shape[0]
+        assert isinstance(have, int)
+        return spec is None or have >= scratch_bytes(self.target, spec, stmt.m, stmt.n, stmt.k)
 
     def _operands(self, scope: Scope, stmt: Contract, plain: Plain | None) -> list[str]:
         """Addresses that a product gets for its operands: first elements, or whole buffers of windows."""

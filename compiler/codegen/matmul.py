@@ -12,7 +12,7 @@ from kgraph.compiler.codegen.blocking import (
     gathered_product,
     plan,
     product,
-    scratch_layout,
+    scratch_elements,
 )
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.line_products import line_plan, line_product, lines_of
@@ -51,35 +51,17 @@ class MatmulSpec:
     packed_b: bool = False
 
 
-@dataclass(frozen=True)
-class ScratchNeed:
-    """Elements of scratch memory, 64-byte aligned, that one call needs; it does not depend on m and n.
-
-    Attributes:
-        constant: elements for every call.
-        partial: further elements for calls with k > kc.
-        kc: largest k that needs no partial sums.
-    """
-
-    constant: int
-    partial: int
-    kc: int
-
-    def elements(self, k: int | None = None) -> int:
-        """Elements for a call with this k; enough for any k if None."""
-        return self.constant + (self.partial if k is None or k > self.kc else 0)
-
-
-def scratch_elements(target: Target, spec: MatmulSpec) -> ScratchNeed:
-    """The scratch memory that the function of `emit_matmul` for `spec` needs."""
+def scratch_bytes(target: Target, spec: MatmulSpec, m: Dim, n: Dim, k: Dim) -> int:
+    """The scratch memory, 64-byte aligned, that the function of `emit_matmul` needs; symbolic sizes may be anything."""
     t = tiling(target, spec.element)
-    return ScratchNeed(scratch_layout(t).partial, t.partial, t.depth)
+    known = [size if isinstance(size, int) else None for size in (m, n, k)]
+    return scratch_elements(t, spec.transpose_a, *known) * t.bytes
 
 
-def window_scratch_elements(target: Target, element: str) -> ScratchNeed:
+def window_scratch_bytes(target: Target, element: str) -> int:
     """The scratch memory that the function of `emit_window_product` needs."""
     t = tiling(target, element)
-    return ScratchNeed(gathered_layout(t).partial, t.partial, 0)
+    return (gathered_layout(t).partial + t.window_block) * t.bytes
 
 
 def emit_matmul(
@@ -95,7 +77,7 @@ def emit_matmul(
 
     It computes C = A B (see `MatmulSpec`; lda and ldb are the elements between stored rows) and hands every finished
     vector of C to the epilogue, which must store it: the function itself writes only to `scratch`
-    (`scratch_elements`, 64-byte aligned). Every element of C is handed over exactly once, also when k is zero (sums
+    (`scratch_bytes`). Every element of C is handed over exactly once, also when k is zero (sums
     of zero); nothing happens when m or n is zero.
 
     `epilogue(f, vector_type, [sum], row, column, mask)` runs while code is written, a few times, each for one place

@@ -25,6 +25,8 @@ _SHAPES = {
     "sse2": ((4, 2), 2),
     "neon": ((8, 4), 3),
 }
+# Bytes of a packed block of A; processors with AVX-512 have second-level caches of 1 MiB and more.
+_PACKED_BLOCKS = {"avx512": 512 << 10, "avx2": 192 << 10, "sse2": 192 << 10, "neon": 192 << 10}
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,12 @@ class Tiling:
         vectors: vectors of one tile row.
         strip: outputs that a matrix-vector kernel computes at once (a multiple of the lanes).
         depth: largest k that one pass covers (a multiple of `UNROLL`).
+        packed_depth: the same where A is packed: a panel of B and a tile of A then fit the first-level cache.
         a_block: size of the block of A that should stay in the second-level cache.
+        packed_block: the same for a block of A that was packed or copied, and so lies in few pages.
         b_block: size of the packed block of B.
         partial: size of the block of unfinished sums kept between passes.
+        window_block: both of these sizes for products over windows.
     """
 
     element: str
@@ -51,9 +56,12 @@ class Tiling:
     vectors: int
     strip: int
     depth: int
+    packed_depth: int
     a_block: int
+    packed_block: int
     b_block: int
     partial: int
+    window_block: int
 
     @property
     def name(self) -> str:
@@ -98,9 +106,12 @@ def tiling(target: Target, element: str, columns: Dim | None = None) -> Tiling:
         vectors=vectors,
         strip=2048 // size,
         depth=4096 // size,
+        packed_depth=1024 // size,
         a_block=(192 << 10) // size,
-        b_block=(2 << 20) // size,
-        partial=(2 << 20) // size,
+        packed_block=_PACKED_BLOCKS[target.isa] // size,
+        b_block=(8 << 20) // size,
+        partial=(16 << 20) // size,
+        window_block=(2 << 20) // size,
     )
 
 

@@ -98,7 +98,8 @@ class LoopContext(Protocol):
         """The buffer of an operand that must be in memory (operands of a matrix product)."""
 
     def scratch(self, kind: str, dtype: DType, *sizes: Dim) -> Buffer:
-        """Private memory that code generation asks for, for `kind` "matmul" with sizes m, n, k."""
+        """Private memory that code generation asks for, for a product of sizes m, n, k; `kind` is "matmul",
+        "transposed matmul" if the first operand is transposed, or "windows"."""
 
     def private(self, dtype: DType, shape: Shape) -> Buffer:
         """Private memory of each thread, for elements that no other kernel sees; one iteration of a parallel loop after

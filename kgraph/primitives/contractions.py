@@ -61,7 +61,7 @@ def _matmul_loops(context: LoopContext, transpose_a: bool, transpose_b: bool) ->
         body = context.write(0, (*batch, symbol(row), symbol(col)), Local(acc, a.dtype))
         left = Matrix(context.matrix(0), batch, transpose_a)
         right = Matrix(context.matrix(1), batch, transpose_b)
-        scratch = context.scratch("matmul", a.dtype, m, n, k)
+        scratch = context.scratch("transposed matmul" if transpose_a else "matmul", a.dtype, m, n, k)
         return (Contract(row, col, m, n, k, left, right, acc, scratch, body),)
 
     return every_batch(context, a.shape[:-2], product)

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from matmul_jit import EXTRA, Products, aligned, emit, store
 
 from kgraph.compiler.codegen.emitter import Function, Module
-from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul, scratch_elements
+from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul, scratch_bytes
 from kgraph.compiler.codegen.target import Target, current
 from kgraph.compiler.codegen.tiles import Tiling, multiply_add, tiling
 
@@ -119,7 +119,7 @@ def contenders(
     a = rng.standard_normal((k, m) if spec.transpose_a else (m, k)).astype(np.float32)
     b = rng.standard_normal((n, k) if spec.transpose_b else (k, n)).astype(np.float32)
     c = np.empty((m, n), np.float32)
-    scratch = aligned(4 * scratch_elements(products.target, spec).elements(k))
+    scratch = aligned(scratch_bytes(products.target, spec, m, n, k))
     pointers = [x.ctypes.data for x in (a, b, scratch)]
     sizes = [m, n, k, a.shape[1], b.shape[1], c.ctypes.data, n]
     left, right = a.T if spec.transpose_a else a, b.T if spec.transpose_b else b

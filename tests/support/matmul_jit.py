@@ -10,7 +10,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from kgraph.compiler.codegen.emitter import Function, Module, element_of
-from kgraph.compiler.codegen.matmul import Epilogue, MatmulSpec, emit_matmul, scratch_elements
+from kgraph.compiler.codegen.matmul import Epilogue, MatmulSpec, emit_matmul, scratch_bytes
 from kgraph.compiler.codegen.target import Target
 
 Array = np.ndarray
@@ -80,7 +80,7 @@ class Products:
     def __call__(self, spec: MatmulSpec, a: Array, b: Array, c: Array, k: int) -> None:
         """Multiply: operands as stored, rows contiguous, c of shape [m, n]; checks the ends of the scratch memory."""
         m, n = c.shape
-        need = scratch_elements(self.target, spec).elements(k) * DTYPES[spec.element].itemsize
+        need = scratch_bytes(self.target, spec, m, n, k)
         scratch = aligned(need + GUARD)
         scratch[:] = 0xFF  # as numbers: NaN
         ld = [x.strides[0] // x.itemsize for x in (a, b, c)]

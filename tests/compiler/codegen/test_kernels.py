@@ -376,7 +376,7 @@ def product_kernel(turned_a: bool, turned_b: bool, dtype: DType, epilogue: str) 
     w = Buffer("w", dtype, (2, cols, inner) if turned_b else (2, inner, cols), "in")
     bias, out = Buffer("bias", dtype, (m,), "in"), Buffer("out", dtype, (2, n, m), "out")
     flags, turned = Buffer("flags", bool_, (2, n, m), "out"), Buffer("turned", dtype, (2, m, n), "out")
-    scratch = Buffer("scratch", dtype, (600_000,), "scratch")
+    scratch = Buffer("scratch", u8, (12 << 20,), "scratch")  # more than products of any number of columns need
     summed = call("add", Local("acc", dtype), call("mul", load(bias, c), Local("factor", dtype)))
     value = call("max", summed, const(1.5, dtype))
     flag = Store(flags, (b, r, c), call("gt", summed, const(2, dtype)))

@@ -16,7 +16,7 @@ import pytest
 from matmul_jit import DTYPES, EXTRA, Products, emit, store
 
 from kgraph.compiler.codegen.emitter import Function, Module, splat
-from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul, scratch_elements
+from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul, scratch_bytes
 from kgraph.compiler.codegen.target import host, named
 from kgraph.compiler.codegen.tiles import UNROLL, micro_kernel, tiling
 
@@ -94,8 +94,11 @@ def test_blocked_products(target: str, spec: MatmulSpec, rng: np.random.Generato
         (1, t.strip + 9, 40), (t.strip + 9, 1, 40), (90, 70, 3 * t.depth - 1), (150, 33, 200), (7, wide, t.depth + 20),
         (t.partial // wide + 5, wide // 8, t.depth + 3),
         # Rows of A multiples of 4 KiB apart are copied: blocks of them, a last tile that is moved back, few rows.
-        (t.a_block // t.depth + t.rows + 1, 5 * t.width + 3, t.depth), (5, 5 * t.width, t.depth),
+        (t.packed_block // t.depth + t.rows + 1, 5 * t.width + 3, t.depth), (5, 5 * t.width, t.depth),
         (3 * t.rows + 5, 5 * t.width, 2 * t.depth),
+        # A that is packed: blocks of rows, passes, and rows that the last tile shares with the one before.
+        (t.packed_block // t.packed_depth + t.rows + 1, 2 * t.width, t.packed_depth),
+        (t.rows + 1, t.width + 1, t.packed_depth + 1), (90, 70, 3 * t.packed_depth - 1),
     ]  # fmt: skip
     for m, n, k in sizes:
         check(target, spec, m, n, k, 0, rng)
@@ -172,7 +175,7 @@ def test_epilogue_with_bias_and_activation(target: str, rng: np.random.Generator
     for m, n, k in [(9, 21, 6), (1, 21, 6), (9, 1, 6)]:
         a, b = (rng.integers(-4, 5, shape).astype(np.float32) for shape in ((m, k), (k, n)))
         bias, c = rng.integers(-4, 5, n).astype(np.float32), np.full((m, n), np.nan, np.float32)
-        scratch = np.empty(scratch_elements(machine, spec).elements(k) + 16, np.float32)
+        scratch = np.empty(scratch_bytes(machine, spec, m, n, k) // 4 + 16, np.float32)
         scratch = scratch[-scratch.ctypes.data % 64 // 4 :]
         pointers = [x.ctypes.data for x in (a, b, scratch)]
         function(*pointers, m, n, k, k, n, c.ctypes.data, n, bias.ctypes.data, 0.5)
