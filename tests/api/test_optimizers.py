@@ -392,9 +392,18 @@ def test_several_optimizers_train_one_model(rng: np.random.Generator):
     assert [int(own.iterations) for own in (both, head, body)] == [6, 6, 6]
     with pytest.raises(AttributeError, match=r"each of \.optimizers has a learning rate of its own"):
         both.learning_rate = 0.1
-    body.learning_rate = ExponentialDecay(0.0, 2, 0.5)  # a new schedule makes a new program
+
+
+@pytest.mark.parametrize("around", [LossScaleOptimizer, lambda inner: MultiOptimizer(OptimizerMap(inner))])
+def test_a_new_schedule_of_an_optimizer_inside_another_counts(around: Callable[[Optimizer], Optimizer]):
+    inner = SGD(ExponentialDecay(0.1, 2, 0.5))
     model = Sequential([Dense(1, input_shape=(3,))])
-    model.compile(both, "mse")
-    before = model.get_weights()
-    model.train_on_batch(x, y)
-    np.testing.assert_array_equal(before[0], model.get_weights()[0])
+    model.compile(around(inner), "mse")
+    x, y = np.ones((4, 3)), np.full((4, 1), 9.0)
+    weights = [model.get_weights()[0]]
+    for rate in (0.1, 0.0):
+        inner.learning_rate = ExponentialDecay(rate, 2, 0.5)
+        model.train_on_batch(x, y)
+        weights.append(model.get_weights()[0])
+    assert (weights[0] != weights[1]).all()
+    np.testing.assert_array_equal(weights[1], weights[2])
