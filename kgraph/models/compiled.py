@@ -64,7 +64,7 @@ class Compiled(StepMethods):
                 with a NumericError that names batch, layer and op; the weights are those before that step. NaN in the
                 data are then errors instead of warnings. It costs a few percent of the time, up to a fifth where the
                 steps of a stream take some 30 microseconds; `train_on_batch`, which looks at every weight after each
-                call, takes up to twice as long.
+                call, takes up to a third longer for small models.
 
         Raises:
             ArgumentError: an unknown name, or, where the outputs are known, a structure that does not fit them.

@@ -6,6 +6,7 @@ import pytest
 import kgraph
 from kgraph import layers, ops
 from kgraph.callbacks import LambdaCallback
+from kgraph.data import surely_finite
 from kgraph.errors import ArgumentError, DataError, NumericError
 
 X = np.random.default_rng(0).random((96, 8), dtype="float32")
@@ -196,3 +197,18 @@ def test_nan_in_the_data_are_refused():
 def test_other_values_of_check_are_refused():
     with pytest.raises(ArgumentError, match="expected 'nan' or None, received 'inf'"):
         guarded(layers.Dense(1), check="inf")
+
+
+@pytest.mark.parametrize("size", [1, 2, 67, 8192, 8193])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_quick_look_misses_nothing(dtype, size):
+    """Every size has a quick look of its own; opposite infinities must not cancel, and strides not matter."""
+    for several in ([np.nan], [np.inf], [-np.inf], [np.inf, -np.inf]):
+        wrong = several[:size]
+        for place in (0, (size - len(wrong)) // 2, size - len(wrong)):
+            array = np.zeros(size, dtype)
+            array[place : place + len(wrong)] = wrong
+            assert not surely_finite(array)
+            assert not surely_finite(array[::-1].reshape(1, -1))
+    assert surely_finite(np.ones(size, dtype))
+    assert surely_finite(np.ones((size, 0), dtype))
