@@ -19,7 +19,7 @@ from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.tiles import tiling
 from kgraph.compiler.codegen.vector_loops import VectorPlan, plan_vector_loop
 from kgraph.compiler.codegen.windows import body_of_flat_row, row_digits, window_names
-from kgraph.ir.dims import Dim, symbols_of
+from kgraph.ir.dims import Dim, exact_quotient, symbols_of
 from kgraph.ir.dtypes import DType, i64
 from kgraph.ir.loops import Accumulate, Combine, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store, Window
 from kgraph.ir.scalar import Buffer, IndexValue, Load, Local
@@ -212,7 +212,7 @@ class KernelWriter:
         sums, before = self._enter(scope, stmt, plan.step)
         scalars = {name: before.local(name) for name in sums}
         start, stop = self._bounds(before, stmt, max(plan.step, _GRAIN))
-        middle = start if plan.whole else self._rounded_down(stop, plan.step)
+        middle = start if plan.whole else self._end_of_main(stmt, stop, plan.step)
         for name, (how, dtype) in sums.items():
             neutral = splat(register_type(dtype, plan.step), self.functions.identity(how, dtype))
             before.locals[name] = Value(neutral, plan.step)
@@ -229,9 +229,13 @@ class KernelWriter:
         for name in sums:
             scope.set_local(name, before.local(name))
 
-    def _rounded_down(self, stop: str, step: int) -> str:
+    def _end_of_main(self, stmt: For, stop: str, step: int) -> str:
+        """Where the rounds of `step` iterations end. Parts of a vector loop are cut at multiples of it (loops over rows
+        that are divided alike are parallel ones): if the extent is one, too, nothing is left to write code for."""
         if stop.isdigit():
             return str(int(stop) // step * step)
+        if exact_quotient(stmt.extent, step) is not None:
+            return stop
         return self.f.binary("and", "i64", stop, str(-step))
 
     def _narrow(self, before: Scope, sums: Sums, lanes: int, to: int) -> None:

@@ -6,6 +6,7 @@ divides every term is exact and needs no floor.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -121,10 +122,16 @@ def _canonical(terms: Mapping[Monomial, int]) -> Dim:
     if not kept:
         return 0
     if len(kept) > 1:
-        kept.sort(key=lambda t: (len(t[0]), str(t[0])))
+        kept.sort(key=lambda term: _rank(term[0]))
     elif not kept[0][0]:
         return kept[0][1]
     return DimExpr(tuple(kept))
+
+
+@functools.lru_cache(4096)
+def _rank(monomial: Monomial) -> tuple[int, str]:
+    """The place of a product among the terms of a sum; asked again and again for few products."""
+    return len(monomial), str(monomial)
 
 
 def _combine(a: DimExpr, b: Dim, sign: int) -> Dim:
@@ -174,9 +181,14 @@ def product(shape: Shape) -> Dim:
 def symbols_of(dim: Dim) -> set[str]:
     """Names of the symbolic sizes inside `dim`."""
     names: set[str] = set()
-    for monomial, _ in _terms(dim):
+    if isinstance(dim, int):
+        return names
+    for monomial, _ in dim.terms:
         for atom in monomial:
-            names |= {atom} if isinstance(atom, str) else symbols_of(atom.numerator)
+            if isinstance(atom, str):
+                names.add(atom)
+            else:
+                names |= symbols_of(atom.numerator)
     return names
 
 

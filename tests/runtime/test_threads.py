@@ -54,9 +54,10 @@ def trained(threads: int, rows: int = 203, width: int = 70):
 
 
 @pytest.mark.parametrize("threads", [2, 3, 4])
-def test_bits_do_not_depend_on_the_number_of_threads(everything_shared, threads):
-    alone, alone_history = trained(1)
-    weights, history = trained(threads)
+@pytest.mark.parametrize("width", [70, 192])  # also rows of whole vectors, after which no code for a rest is written
+def test_bits_do_not_depend_on_the_number_of_threads(everything_shared, threads, width):
+    alone, alone_history = trained(1, width=width)
+    weights, history = trained(threads, width=width)
     assert history == alone_history
     for a, b in zip(weights, alone, strict=True):
         np.testing.assert_array_equal(a, b)

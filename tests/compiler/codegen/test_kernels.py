@@ -261,6 +261,20 @@ def test_data_as_indices_and_extents(text: str, rng: np.random.Generator):
     check(kernel, rng, sizes=SIZES[1:])
 
 
+@pytest.mark.parametrize(("extent", "has_rest"), [("128*n", False), ("n", True), ("8*n", True), ("n*n", True)])
+def test_no_rest_is_written_for_lengths_of_whole_vectors(extent: str, has_rest: bool, rng: np.random.Generator):
+    text = f"""
+kernel @double(%x: f32[{extent}] in, %y: f32[{extent}] out) sizes(n) {{
+  vector for i in 0..{extent} {{
+    store %y[i] = %x[i] * 2.0:f32
+  }}
+}}"""
+    kernel = parse_kernel(text)
+    verify_kernel(kernel)
+    assert ("llvm.masked.store" in program_text([kernel], named("x86-64-v4"))) == has_rest
+    check(kernel, rng, sizes=SIZES[1:])
+
+
 # --- reductions -----------------------------------------------------------------------------------------------
 START = {"add": 0, "mul": 1, "max": 0, "min": 100}
 
