@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.packing import pack_a, pack_b
 from kgraph.compiler.codegen.product_writer import PLANNED_PARAMS, ProductWriter
@@ -13,14 +11,7 @@ from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, tiling, undefine
 from kgraph.ir.dims import Dim
 
 # Fields of a plan, all of 64 bits; the micro-kernels follow, tallest first.
-_TRANSPOSE_A, _TRANSPOSE_B, _PACK_A, _PACK_B, _COLUMN_KERNEL, _ROW_KERNEL, _PACKED, _COPYING, _KERNELS = range(9)
-# The plan of a product over windows has the function that collects the first operand in place of a kernel.
-_GATHER = _COLUMN_KERNEL
-# Products over windows whose first operand is packed: rows of a block, of which a few lines at a time are collected
-# first.
-_GATHERED_ROWS = 1024
-_GATHERED_LINES = 8
-_LOOSE_PANELS = 2
+_TRANSPOSE_A, _TRANSPOSE_B, PACK_A, PACK_B, COLUMN_KERNEL, _ROW_KERNEL, _PACKED, _COPYING, _KERNELS = range(9)
 
 # Rows of an A stored [m, k] that are multiples of 4 KiB apart fall into the same few places of the first-level cache:
 # blocks of them are copied, with so many elements in between, unless there are few panels of columns or short passes.
@@ -28,7 +19,7 @@ _PAGE, _APART = 4096, 16
 _LEAST_COPIED_PANELS, _LEAST_COPIED_DEPTH = 4, 256
 
 # A product is cut along its columns only if every part has at least this many panels.
-_PANELS = 2
+PANELS = 2
 
 
 def packed_at(t: Tiling) -> int:
@@ -36,7 +27,7 @@ def packed_at(t: Tiling) -> int:
 
     Behind B follow a packed or copied block of A and, last, the partial sums; where, depends on the product's size.
     """
-    return _round_up(max(t.rows * t.width, t.strip), 64)
+    return round_up(max(t.rows * t.width, t.strip), 64)
 
 
 def scratch_elements(t: Tiling, transpose_a: bool, m: int | None, n: int | None, k: int | None) -> int:
@@ -45,45 +36,19 @@ def scratch_elements(t: Tiling, transpose_a: bool, m: int | None, n: int | None,
     step = depth if k is None else min(k, depth)
     b, a, partial = t.b_block, max(t.a_block, t.packed_block), t.partial
     if n is not None:
-        b = min(b, _round_up(n, t.width) * step)
+        b = min(b, round_up(n, t.width) * step)
     if m is not None:
-        a = min(a, _round_up(m, t.rows) * step)
+        a = min(a, round_up(m, t.rows) * step)
     if m is not None and n is not None:
-        partial = min(partial, (_round_up(m, t.rows) + t.rows) * (_round_up(n, t.width) + t.width))
+        partial = min(partial, (round_up(m, t.rows) + t.rows) * (round_up(n, t.width) + t.width))
     # A tile more than the block, for the last rows; and what lies between the copied rows.
     a += t.rows * step + (t.packed_block // _LEAST_COPIED_DEPTH + t.rows) * _APART
-    ends = packed_at(t) + _round_up(b, 64) + _round_up(a, 64)
+    ends = packed_at(t) + round_up(b, 64) + round_up(a, 64)
     return ends + (partial if k is None or k > depth else 0)
 
 
-@dataclass(frozen=True)
-class GatheredLayout:
-    """The same for products over windows; some lines of the first operand wait at `lines`."""
-
-    b: int
-    a: int
-    lines: int
-    partial: int
-
-
-def gathered_layout(t: Tiling) -> GatheredLayout:
-    """The places of packed B, collected A, collected lines of A and, last, the partial sums."""
-    b = _round_up(t.rows * t.width, 64)
-    a = b + _round_up(t.window_block, 64)
-    lines = a + _round_up(t.a_block + (t.rows + 1) * (_long_depth(t) + 64), 64)
-    return GatheredLayout(b, a, lines, lines + _GATHERED_LINES * _line(t, _GATHERED_ROWS) + 64)
-
-
-def _long_depth(t: Tiling) -> int:
-    """k of a pass over collected rows: 3 x 3 taps of 128 channels need one pass only."""
-    return t.depth * 3 // 2
-
-
-def _line(t: Tiling, cells: int) -> int:
-    return _round_up(cells + t.rows, 64) + 64
-
-
-def _round_up(value: int, unit: int) -> int:
+def round_up(value: int, unit: int) -> int:
+    """`value` rounded up to a multiple of `unit`."""
     return -(-value // unit) * unit
 
 
@@ -113,7 +78,7 @@ def fits_ahead(t: Tiling, transpose_a: bool, n: Dim, k: Dim) -> bool:
     """Whether a whole B of k rows and n columns can be packed ahead of several products with it."""
     if not (isinstance(n, int) and isinstance(k, int)):
         return False
-    return k <= (t.packed_depth if transpose_a else t.depth) and k * _round_up(n, t.width) <= t.b_block
+    return k <= (t.packed_depth if transpose_a else t.depth) and k * round_up(n, t.width) <= t.b_block
 
 
 def pack_ahead(
@@ -126,28 +91,6 @@ def pack_ahead(
     to = f.gep(t.element, scratch, str(packed_at(t)))
     panel = f.mul(k, str(t.width))
     f.line(f"call void @{packer}(ptr {b}, ptr {to}, i64 {k}, i64 {n}, i64 {ldb}, i64 {panel})")
-
-
-def gathered_plan(module: Module, target: Target, t: Tiling, transposed: bool, gather: str, pack: str) -> str:
-    """Name of the constant for products over windows with these functions of their own; written on first use."""
-    name = f"matmul.windows.{gather}.{pack}"
-    if any(text.startswith(f"@{name} ") for text in module.globals):
-        return name
-    fields = [f"i64 {int(transposed)}", "i64 0", f"ptr @{pack_a(module, target, t)}" if transposed else "ptr null"]
-    fields += [f"ptr @{pack}", f"ptr @{gather}", "ptr null", "i64 0", "ptr null"]
-    fields += [f"ptr @{micro_kernel(module, target, t, height, not transposed)}" for height in t.heights]
-    return module.constant(name, fields)
-
-
-def gathered_product(module: Module, target: Target, t: Tiling) -> str:
-    """Name of the function that computes products over windows; its parameters are those of `product`.
-
-    lda and ldb have no meaning: the functions of the plan know where the elements are.
-    """
-    name = f"matmul.gathered.{t.name}"
-    if undefined(module, name):
-        _Gathered(module, target, t).write()
-    return name
 
 
 def product(module: Module, target: Target, element: str) -> str:
@@ -168,7 +111,7 @@ def product(module: Module, target: Target, element: str) -> str:
         thin = f.binary("or", "i1", f.binary("icmp eq", "i64", "%n", "1"), few)
         arguments = ", ".join(f"{ty.split()[0]} %{param}" for ty, param in PLANNED_PARAMS)
         alone = f.binary("and", "i1", thin, f.binary("icmp eq", "i64", "%part", "0"))
-        for wanted, writer in ((alone, _Thin), (f.binary("xor", "i1", thin, "true"), _Blocked)):
+        for wanted, writer in ((alone, _Thin), (f.binary("xor", "i1", thin, "true"), Blocked)):
             with f.when(f.binary("and", "i1", some, wanted)):
                 f.line(f"call void @{writer(module, target, t).write()}({arguments})")
         f.finish()
@@ -207,7 +150,7 @@ class _Thin(_Loops):
         f, strip = self.f, str(self.t.strip)
         one_column = self._is("eq", "%n", "1")
         with f.when(one_column):
-            kernel = self._field("ptr", _COLUMN_KERNEL)
+            kernel = self._field("ptr", COLUMN_KERNEL)
             with f.loop("0", "%m", strip) as i:
                 count = self._min(strip, self._sub("%m", i.index))
                 a = self._element("%a", self.a_strides, i.index, "0")
@@ -229,7 +172,7 @@ class _Thin(_Loops):
         self._call(kernel, types, [matrix, x, "%scratch", "%k", ld, xs, count])
 
 
-class _Blocked(_Loops):
+class Blocked(_Loops):
     """Products by tiles: loops over column blocks, row blocks, passes over k, A blocks, panels and tiles."""
 
     kind = "blocked"
@@ -254,7 +197,7 @@ class _Blocked(_Loops):
         Parts of the columns share no packed B, parts of the rows no packed or collected A.
         """
         f, t = self.f, self.t
-        enough = self._is("sge", "%n", f.mul("%parts", str(_PANELS * t.width)))
+        enough = self._is("sge", "%n", f.mul("%parts", str(PANELS * t.width)))
         by_columns = self._both(enough, self._columns_are_cheaper())
         own = (("%part", "%parts"), ("0", "1"))
         columns, rows = (
@@ -341,7 +284,7 @@ class _Blocked(_Loops):
         count = self._sub(self.columns, first)
         values = [source, to, self.kc, count, "%ldb", f.mul(self.kc, str(self.t.width))]
         with f.when(f.binary("xor", "i1", self.ahead, "true")):
-            self._call(self._field("ptr", _PACK_B), ["ptr", "ptr", *["i64"] * 4], values)
+            self._call(self._field("ptr", PACK_B), ["ptr", "ptr", *["i64"] * 4], values)
 
     def _bring_a(self) -> None:
         """Pack or copy the block of A if its kernels do not read it in place."""
@@ -368,7 +311,7 @@ class _Blocked(_Loops):
     def _pack_a(self) -> None:
         """Pack the block of an A stored [k, m] into panels; the last panel is moved back so that it ends at m."""
         f, rows = self.f, str(self.t.rows)
-        packer, types = self._field("ptr", _PACK_A), ["ptr", "ptr", *["i64"] * 4]
+        packer, types = self._field("ptr", PACK_A), ["ptr", "ptr", *["i64"] * 4]
         panel = f.mul(self.kc, rows)
         count = self._sub(self.rows_end, self.ic)
         panels = f.binary("udiv", "i64", count, rows)
@@ -427,74 +370,3 @@ class _Blocked(_Loops):
             sums = self._at(self.tile, f.mul(self._sub(row, start), str(t.width)))
             self._finish(sums, str(t.width), row, self._sub(following, row), self.column, self.tile_columns)
         return following
-
-
-class _Gathered(_Blocked):
-    """Products over windows: each block of the first operand is collected into contiguous memory.
-
-    An operand whose rows are contiguous is collected row by row; the other kind (contiguous along the rows' index) a
-    few lines at a time, which are then packed. Rows after the last one are computed from what is there and dropped.
-    """
-
-    kind = "gathered"
-
-    def _sizes(self) -> None:
-        f, t = self.f, self.t
-        depth = self._pick(self.transpose_a, str(t.packed_depth), str(_long_depth(t)))
-        self._passes(depth, t.window_block, t.window_block)
-        self.ld = f.add(self._rounded(self.step, t.lanes), "16")
-        wide = self._min(f.add(f.binary("udiv", "i64", str(t.a_block), self.step), "-64"), str(_GATHERED_ROWS))
-        tall = f.binary("udiv", "i64", str(t.a_block), self.ld)
-        self.mc = self._down(self._pick(self.transpose_a, wide, tall), t.rows)
-        self.direct_b, self.packed_a = "false", "true"
-        # For few columns it does not pay to pack the collected lines.
-        self.loose = self._both(self.transpose_a, self._is("sle", "%n", str(_LOOSE_PANELS * t.width)))
-        self.loose_ld = f.add(self._rounded(f.add(self._min(self.mc, "%m"), str(t.rows)), 16), "16")
-        layout = gathered_layout(t)
-        self.packed_b, self.packed_rows = self._at("%scratch", str(layout.b)), self._at("%scratch", str(layout.a))
-        self.lines, self.partial = self._at("%scratch", str(layout.lines)), self._at("%scratch", str(layout.partial))
-
-    def _columns_are_cheaper(self) -> str:
-        """To collect the first operand costs more than to pack the second one; unless there are few rows."""
-        return self._is("slt", "%m", self.f.mul("%parts", str(_PANELS * self.t.rows)))
-
-    def _pack_b(self) -> None:
-        types = ["ptr", "ptr", *["i64"] * 4, "ptr"]
-        values = ["%b", self.packed_b, self.pc, self.kc, self.jc, self.columns, "%context"]
-        self._call(self._field("ptr", _PACK_B), types, values)
-
-    def _bring_a(self) -> None:
-        f, t = self.f, self.t
-        gather, types = self._field("ptr", _GATHER), ["ptr", "ptr", *["i64"] * 5, "ptr"]
-        count = self._sub(self.rows_end, self.ic)
-        with f.when(f.binary("xor", "i1", self.transpose_a, "true")):
-            values = ["%a", self.packed_rows, self.ld, self.ic, count, self.pc, self.kc, "%context"]
-            self._call(gather, types, values)
-        with f.when(self.loose):
-            values = ["%a", self.packed_rows, self.loose_ld, self.pc, self.kc, self.ic, count, "%context"]
-            self._call(gather, types, values)
-        tight = self._both(self.transpose_a, f.binary("xor", "i1", self.loose, "true"))
-        with f.when(tight), f.loop("0", self.kc, str(_GATHERED_LINES)) as p:
-            lines = self._min(str(_GATHERED_LINES), self._sub(self.kc, p.index))
-            ld = str(_line(t, _GATHERED_ROWS))
-            values = ["%a", self.lines, ld, f.add(self.pc, p.index), lines, self.ic, count, "%context"]
-            self._call(gather, types, values)
-            to = self._at(self.packed_rows, f.mul(p.index, str(t.rows)))
-            panels = f.binary("udiv", "i64", f.add(count, str(t.rows - 1)), str(t.rows))
-            values = [self.lines, to, lines, ld, panels, f.mul(self.kc, str(t.rows))]
-            self._call(self._field("ptr", _PACK_A), ["ptr", "ptr", *["i64"] * 4], values)
-
-    def _tile(self, row: str) -> str:
-        """Compute the lowest tile that holds the rest of the rows; hand it over if this is the last pass."""
-        f, t = self.f, self.t
-        rest = self._sub(self.rows_end, row)
-        height, kernel = self._tallest(rest)
-        a_row = self._pick(self.loose, "1", self._pick(self.transpose_a, self.kc, self.ld))
-        a = self._at(self.packed_rows, f.mul(self._sub(row, self.ic), a_row))
-        a_stride = self._pick(self.loose, self.loose_ld, self._pick(self.transpose_a, str(t.rows), self.ld))
-        types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
-        values = [a, self.b, self.tile, self.kc, a_stride, str(t.width), self.again]
-        self._call(kernel, types, values)
-        with f.when(self.final):
-            self._finish(self.tile, str(t.width), row, self._min(height, rest), self.column, self.tile_columns)
-        return f.add(row, height)

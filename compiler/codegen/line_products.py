@@ -7,8 +7,8 @@ once for each of them, and the micro-kernels add up one segment for each line.
 from __future__ import annotations
 
 from kgraph.compiler.analysis.padded_lines import PaddedLines, padded_lines
-from kgraph.compiler.codegen.blocking import gathered_layout
 from kgraph.compiler.codegen.emitter import Module
+from kgraph.compiler.codegen.gathered_products import gathered_layout
 from kgraph.compiler.codegen.product_writer import ProductWriter
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, undefined

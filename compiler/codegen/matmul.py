@@ -6,15 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kgraph.compiler.analysis.windows import gathered, transposed
-from kgraph.compiler.codegen.blocking import (
-    gathered_layout,
-    gathered_plan,
-    gathered_product,
-    plan,
-    product,
-    scratch_elements,
-)
+from kgraph.compiler.codegen.blocking import plan, product, scratch_elements
 from kgraph.compiler.codegen.emitter import Function, Module
+from kgraph.compiler.codegen.gathered_products import gathered_layout, gathered_plan, gathered_product
 from kgraph.compiler.codegen.line_products import line_plan, line_product, lines_of
 from kgraph.compiler.codegen.packing import lanes_below
 from kgraph.compiler.codegen.product_writer import PRODUCT_PARAMS
