@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from kgraph.callbacks.callback import Callback, Logs
 from kgraph.errors import StateError
+from kgraph.optimizers.base import Optimizer
 from kgraph.variable import Variable
 
 
 class SwapEMAWeights(Callback):
     """Puts the optimizer's moving averages in the weights' place for evaluations and predictions.
 
-    The optimizer must have ``use_ema=True``.
+    The optimizer, or one of those of a `MultiOptimizer`, must have ``use_ema=True``.
 
     Args:
         swap_on_epoch: also between epochs, so that callbacks after this one, such as `ModelCheckpoint`, see them.
@@ -29,18 +29,17 @@ class SwapEMAWeights(Callback):
     def set_model(self, model: object) -> None:
         """The optimizer must keep averages."""
         super().set_model(model)
-        if not self._optimizer().use_ema:
+        owners = self._optimizers()
+        if owners and not any(own.use_ema for own in owners):
             raise StateError("SwapEMAWeights", expected="an optimizer with use_ema=True", received="use_ema=False")
 
-    def _optimizer(self) -> Any:
-        return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+    def _optimizers(self) -> list[Optimizer]:
+        return list(self.model.optimizer.rate_owners().values())
 
     def _pairs(self) -> Iterator[tuple[Variable, Variable]]:
         """(weight, average); none before the first step."""
-        optimizer = self._optimizer()
-        if optimizer.built:
-            for variable in self.model.trainable_variables:
-                yield variable, optimizer.slot(variable, "average")
+        for own in self._optimizers():
+            yield from own.averages().items()
 
     def _put_averages(self, wanted: bool) -> None:
         if self._averages_in_model != wanted:

@@ -11,19 +11,31 @@ import numpy as np
 from kgraph.callbacks.callback import Callback, Logs
 from kgraph.callbacks.monitoring import MonitorCallback
 from kgraph.errors import ArgumentError, DTypeError
+from kgraph.optimizers.base import Optimizer
 from kgraph.optimizers.schedules import LearningRateSchedule
 from kgraph.progress import write_line
 
 
 def _check_rate_can_be_set(callback: Callback) -> None:
-    """DTypeError, before the first epoch, if the optimizer follows a schedule of its own."""
-    if isinstance(getattr(callback.model.optimizer, "schedule", None), LearningRateSchedule):
-        raise DTypeError(f"{type(callback).__name__}: the optimizer has a learning-rate schedule", expected="a number",
-                         fix="Make the optimizer with learning_rate=<number>")  # fmt: skip
+    """DTypeError, before the first epoch, if an optimizer follows a schedule of its own."""
+    for optimizer in callback.model.optimizer.rate_owners().values():
+        if optimizer.schedule is not None:
+            raise DTypeError(f"{type(callback).__name__}: the optimizer has a learning-rate schedule",
+                             expected="a number", fix="Make the optimizer with learning_rate=<number>")  # fmt: skip
+
+
+def rates_of(model: Any) -> dict[str, float]:
+    """The learning rate of the model's optimizer, or those of all that it is made of, by name."""
+    return {name: float(own.learning_rate) for name, own in model.optimizer.rate_owners().items()}
+
+
+def _label(name: str, optimizer: Optimizer) -> str:
+    """How lines call a rate."""
+    return "learning rate" if name == "learning_rate" else f"{optimizer.name} learning rate"
 
 
 class LearningRateScheduler(Callback):
-    """Sets the learning rate before every epoch.
+    """Sets the learning rate before every epoch; of a `MultiOptimizer` that of each optimizer.
 
     Args:
         schedule: ``schedule(epoch, rate)`` or ``schedule(epoch)``, with the number of the epoch from 0 and the rate so
@@ -48,21 +60,26 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Set the rate."""
-        optimizer = self.model.optimizer
+        for name, optimizer in self.model.optimizer.rate_owners().items():
+            optimizer.learning_rate = rate = self._rate(epoch, optimizer)
+            if self.verbose:
+                line = f"Epoch {epoch + 1}: LearningRateScheduler setting {_label(name, optimizer)} to {rate}."
+                write_line(f"\n{line}")
+
+    def _rate(self, epoch: int, optimizer: Optimizer) -> float:
+        """What the schedule says."""
         known = (float(optimizer.learning_rate),) if self._takes_rate else ()
         rate = self.schedule(epoch, *known)
         if isinstance(self.schedule, LearningRateSchedule):
             rate = float(rate)
         if not isinstance(rate, (float, np.floating)):
             raise DTypeError(f"LearningRateScheduler: schedule({epoch})", expected="a float", received=repr(rate))
-        optimizer.learning_rate = rate
-        if self.verbose:
-            write_line(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
+        return float(rate)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Put the rate into the logs."""
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs.update(rates_of(self.model))
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
@@ -77,7 +94,7 @@ def _takes_two(function: Callable[..., Any]) -> bool:
 
 
 class ReduceLROnPlateau(MonitorCallback):
-    """Multiplies the learning rate by `factor` when a value has stopped getting better.
+    """Multiplies the learning rate, of a `MultiOptimizer` all, by `factor` when a value has stopped getting better.
 
     Args:
         monitor: name of the value.
@@ -120,7 +137,7 @@ class ReduceLROnPlateau(MonitorCallback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Look at the value; put the rate of the epoch into the logs."""
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs.update(rates_of(self.model))
         value = self.value(logs)
         if value is None:
             return
@@ -137,12 +154,14 @@ class ReduceLROnPlateau(MonitorCallback):
                 self.wait = 0
 
     def _reduce(self, epoch: int) -> bool:
-        """Let the rate fall, if it may."""
-        rate = float(self.model.optimizer.learning_rate)
-        if not rate > np.float32(self.min_lr):  # the rate is a float32
-            return False
-        rate = max(rate * self.factor, self.min_lr)
-        self.model.optimizer.learning_rate = rate
-        if self.verbose:
-            write_line(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate}.")
-        return True
+        """Let the rates fall that may; whether one did."""
+        falling = {
+            name: own for name, own in self.model.optimizer.rate_owners().items()
+            if float(own.learning_rate) > np.float32(self.min_lr)  # the rate is a float32
+        }  # fmt: skip
+        for name, optimizer in falling.items():
+            rate = max(float(optimizer.learning_rate) * self.factor, self.min_lr)
+            optimizer.learning_rate = rate
+            if self.verbose:
+                write_line(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing {_label(name, optimizer)} to {rate}.")
+        return bool(falling)

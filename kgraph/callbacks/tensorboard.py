@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgraph.callbacks.callback import Callback, Logs
+from kgraph.callbacks.learning_rate import rates_of
 from kgraph.data import warn_user
 from kgraph.errors import ArgumentError, StateError
 from kgraph.ir.graph import Graph, Value
@@ -121,7 +122,7 @@ class TensorBoard(Callback):
         """Write the values of the epoch, and what is due of weights and embeddings."""
         values = dict(logs or {})
         of_training = {name: value for name, value in values.items() if not name.startswith("val_")}
-        of_training["learning_rate"] = float(self.model.optimizer.learning_rate)
+        of_training |= rates_of(self.model)
         if self.write_steps_per_second:
             seconds = max(time.perf_counter() - self._started, 1e-9)
             of_training["steps_per_second"] = (self._step() - self._first_step) / seconds

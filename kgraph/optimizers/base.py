@@ -140,6 +140,10 @@ class Optimizer:
         """The schedule of the learning rate; None if it is a number."""
         return self._rate if isinstance(self._rate, LearningRateSchedule) else None
 
+    def rate_owners(self) -> dict[str, Optimizer]:
+        """The optimizers that update variables, by the names that their learning rates have in logs."""
+        return {"learning_rate": self}
+
     @property
     def iterations(self) -> Any:
         """How many updates were made; steps that only accumulate gradients do not count."""
@@ -372,6 +376,10 @@ class Optimizer:
         if self.use_ema and self.built:
             for variable in var_list:
                 variable.assign(self.slot(variable, "average").array)
+
+    def averages(self) -> dict[Variable, Variable]:
+        """The moving average of each variable; none before the first step, or without `use_ema`."""
+        return {v: self.slot(v, "average") for v in self._known} if self.use_ema and self.built else {}
 
     # --- weight decay -------------------------------------------------------------------------------------------------
 

@@ -66,6 +66,10 @@ class LossScaleOptimizer(Optimizer):
         """The inner optimizer's."""
         return self.inner_optimizer.schedule
 
+    def rate_owners(self) -> dict[str, Optimizer]:
+        """The inner optimizer's."""
+        return self.inner_optimizer.rate_owners()
+
     @property
     def iterations(self) -> Any:
         """The inner optimizer's."""

@@ -56,6 +56,11 @@ class OptimizerMap(MutableMapping[str, Optimizer]):
             raise ArgumentError("OptimizerMap: pattern", expected="a str", received=repr(pattern))
         if pattern in self._optimizers:
             raise ArgumentError(f"OptimizerMap: '{pattern}' has an optimizer already", fix="Delete that first")
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ArgumentError("OptimizerMap: pattern", expected="a path or a regular expression",
+                                received=f"{pattern!r} ({error})") from None  # fmt: skip
         self._optimizers[pattern] = _single(f"OptimizerMap['{pattern}']", optimizer)
 
     def __delitem__(self, pattern: str) -> None:
@@ -153,6 +158,10 @@ class MultiOptimizer(Optimizer):
     def schedule(self) -> Any:
         """The schedules of the optimizers."""
         return tuple(own.schedule for own in self.optimizers)
+
+    def rate_owners(self) -> dict[str, Optimizer]:
+        """All optimizers, by names such as "learning_rate_adam"."""
+        return {f"learning_rate_{own.name}": own for own in self.optimizers}
 
     def _refuse(self) -> NoReturn:
         raise AttributeError(f"optimizer '{self.name}': each of .optimizers has a learning rate of its own; use theirs")

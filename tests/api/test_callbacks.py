@@ -178,6 +178,39 @@ def test_rates_that_cannot_be_set_are_found_before_the_first_epoch():
         fit(model_of(), cb.LearningRateScheduler(lambda epoch: "fast"))
 
 
+def two_optimizers(form: str = "map", **options: Any) -> tuple[kg.optimizers.MultiOptimizer, dict[str, Any]]:
+    """One optimizer for kernels, another for biases, and what each is called in logs."""
+    kernels, biases = kg.optimizers.Adam(0.5, **options), kg.optimizers.SGD(0.125)
+    by_path = kg.optimizers.OptimizerMap(kernels, {".*bias": biases})
+    both = kg.optimizers.MultiOptimizer(by_path if form == "map" else lambda v: by_path[v.path])
+    return both, {f"learning_rate_{own.name}": own for own in (kernels, biases)}
+
+
+@pytest.mark.parametrize("form", ["map", "function"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_rates_of_several_optimizers_are_set_and_recorded(form: str, stream: bool, capsys: pytest.CaptureFixture[str]):
+    both, named = two_optimizers(form)
+    halves = cb.LearningRateScheduler(lambda epoch, rate: rate / 2, verbose=1)
+    data = (iter([(X, Y)] * 2),) if stream else (X, Y)
+    model = model_of(both)
+    history = model.fit(*data, epochs=2, steps_per_epoch=1, verbose=0, callbacks=[halves]).history
+    kernels, biases = named
+    assert (history[kernels], history[biases]) == ([0.25, 0.125], [0.0625, 0.03125])
+    assert [float(own.learning_rate) for own in named.values()] == [0.125, 0.03125]
+    assert (
+        f"Epoch 2: LearningRateScheduler setting {both.optimizers[-1].name} learning rate to" in capsys.readouterr().out
+    )
+    history = fit(model, cb.ReduceLROnPlateau("loss", 0.5, patience=1, min_delta=9.0, min_lr=0.0625), epochs=4).history
+    assert (history[kernels], history[biases]) == ([0.125, 0.125, 0.0625, 0.0625], [0.03125] * 4)
+
+
+def test_a_schedule_of_one_of_several_optimizers_is_found_before_the_first_epoch():
+    schedule = kg.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    by_path = kg.optimizers.OptimizerMap(kg.optimizers.SGD(0.1), {".*bias": kg.optimizers.SGD(schedule)})
+    with pytest.raises(DTypeError, match="LearningRateScheduler: the optimizer has a learning-rate schedule"):
+        fit(model_of(kg.optimizers.MultiOptimizer(by_path)), cb.LearningRateScheduler(lambda epoch: 0.1))
+
+
 def test_training_ends_with_the_batch_whose_loss_is_nan(capsys: pytest.CaptureFixture[str]):
     x = X.copy()
     x[2] = np.nan
@@ -306,6 +339,18 @@ def test_averages_stand_in_for_weights_while_testing():
     np.testing.assert_array_equal(weight.value, average[-1])
     with pytest.raises(StateError, match="SwapEMAWeights: expected an optimizer with use_ema=True"):
         fit(model_of(), cb.SwapEMAWeights())
+
+
+@pytest.mark.parametrize("form", ["map", "function"])
+def test_averages_of_one_of_several_optimizers_are_shown(form: str):
+    both, _ = two_optimizers(form, use_ema=True, ema_momentum=0.5)
+    model = model_of(both)
+    seen: dict[str, Any] = {}
+    before = cb.LambdaCallback(on_test_begin=lambda logs: seen.update(trained=model.get_weights()))
+    after = cb.LambdaCallback(on_test_begin=lambda logs: seen.update(tested=model.get_weights()))
+    fit(model, before, cb.SwapEMAWeights(), after, validation_data=(X, Y))
+    for variable, trained, tested in zip(model.weights, seen["trained"], seen["tested"], strict=True):
+        assert (trained != tested).any() == (variable.name == "kernel")
 
 
 def test_misspelt_hooks_and_addresses():

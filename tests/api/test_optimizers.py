@@ -334,6 +334,11 @@ def test_classes_and_instances_are_taken():
         (lambda: OptimizerMap("sgd"), DTypeError, r"OptimizerMap\(default_optimizer\): expected an Optimizer"),
         (lambda: OptimizerMap(SGD(), [SGD()]), DTypeError, "expected a dict from patterns to optimizers"),
         (lambda: OptimizerMap(SGD(), {"a": LossScaleOptimizer(SGD())}), DTypeError, "that wraps no other"),
+        (
+            lambda: OptimizerMap(SGD(), {"a(": SGD()}),
+            ArgumentError,
+            r"expected a path or a regular expression, received 'a\('",
+        ),
         (lambda: OptimizerMap(SGD(), {"a.*": SGD(), ".*b": SGD()})["ab"], ArgumentError, "one pattern that matches"),
     ],
 )

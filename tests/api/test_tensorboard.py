@@ -48,6 +48,17 @@ def test_values_of_epochs(tmp_path):
     np.testing.assert_allclose([value for _, value in train["epoch_learning_rate"]], 0.001, rtol=1e-6)
 
 
+def test_rates_of_several_optimizers(tmp_path):
+    kernels, biases = kgraph.optimizers.SGD(0.25), kgraph.optimizers.SGD(0.5)
+    by_path = kgraph.optimizers.OptimizerMap(kernels, {".*bias": biases})
+    model = kgraph.Sequential([kgraph.Input((4,)), layers.Dense(1)])
+    model.compile(kgraph.optimizers.MultiOptimizer(by_path), "mse")
+    model.fit(X, Y, verbose=0, callbacks=[TensorBoard(tmp_path)])
+    train = scalars(tmp_path / "train")
+    assert train[f"epoch_learning_rate_{kernels.name}"] == [(0, 0.25)]
+    assert train[f"epoch_learning_rate_{biases.name}"] == [(0, 0.5)]
+
+
 def test_values_of_batches_and_speed(tmp_path):
     trained(TensorBoard(tmp_path, update_freq=2, write_steps_per_second=True))
     train = scalars(tmp_path / "train")
