@@ -45,6 +45,19 @@ def rows_in_turn(program: CompiledProgram) -> bool:
     return all(str(BATCH) not in symbols_of(product(t.shape[t.shape[:1] == (BATCH,) :])) for t in types)
 
 
+def joined(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Each result of several batches, joined along its first axis; single numbers become a vector."""
+    found = []
+    for batches in zip(*parts, strict=True):
+        arrays = [np.atleast_1d(array) for array in batches]
+        shapes = dict.fromkeys(str((None, *array.shape[1:])) for array in arrays)
+        if len(shapes) > 1:
+            raise ShapeError("predict: results of batches", expected="shapes that differ in the first axis only",
+                             received=" and ".join(shapes), fix="Predict one batch at a time")  # fmt: skip
+        found.append(np.concatenate(arrays))
+    return found
+
+
 def batches_of(arrays: Sequence[np.ndarray], nesting: Any, batch_size: int) -> Iterator[Any]:
     """Inputs of one batch after another."""
     for start in range(0, len(arrays[0]), batch_size):

@@ -147,10 +147,14 @@ def training_data(
 def _named_labels(y: Any, nesting: Any, targets: Sequence[Target]) -> list[tuple[str, np.ndarray] | None]:
     """(what messages call it, array) for each output; None where there is no loss and the labels are left out."""
     parts: dict[str, Any] = {}
+    asked = [target.name for target in targets if target.loss is not None]
     if isinstance(y, dict):
         parts = {target.name: y.get(target.name) for target in targets}
     elif isinstance(y, (list, tuple)) and len(y) == len(targets):
         parts = {target.name: part for target, part in zip(targets, y, strict=True)}
+    elif y is not None and len(asked) == (len(y) if isinstance(y, (list, tuple)) else 1):
+        given = y if isinstance(y, (list, tuple)) else [y]
+        parts = {**dict.fromkeys(target.name for target in targets), **dict(zip(asked, given, strict=True))}
     left_out = {target.name for target in targets if target.loss is None and parts.get(target.name, y) is None}
     names = [target.name for target in targets if target.name not in left_out]
     if left_out and names:

@@ -9,7 +9,7 @@ import numpy as np
 from kgraph.callbacks import CallbackList, History
 from kgraph.data import BatchSource, check_batch_size, is_prepared, is_stream, split_at
 from kgraph.errors import ArgumentError, DataError, StateError
-from kgraph.models.batch_preparation import PredictionBatches, TrainingBatches, batches_of, rows_in_turn
+from kgraph.models.batch_preparation import PredictionBatches, TrainingBatches, batches_of, joined, rows_in_turn
 from kgraph.models.epochs import (
     EpochLoop,
     Validation,
@@ -205,7 +205,7 @@ class Trainer(Inspection):
             steps.look()
         line.abandon()
         hooks.on_predict_end()
-        return [np.concatenate([np.atleast_1d(result) for result in results]) for results in zip(*parts, strict=True)]
+        return joined(parts)
 
     # --- one batch ----------------------------------------------------------------------------------------------------
 

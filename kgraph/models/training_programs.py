@@ -15,7 +15,7 @@ from kgraph.ir.dtypes import dtype_of, f32
 from kgraph.ir.graph import Value
 from kgraph.ir.location import layer_scope
 from kgraph.ir.opdef import emitting
-from kgraph.ir.operators import Operators, cast
+from kgraph.ir.operators import Operators, cast, lift
 from kgraph.ir.types import TensorType
 from kgraph.keras_tensor import BATCH
 from kgraph.losses import as_loss
@@ -109,7 +109,7 @@ def predict_program(model: TrainableModel) -> tuple[CompiledProgram, Any]:
 def _predicted(trace: Trace, leaf: Any) -> Value:
     """A result of `predict_step` as a value of the program."""
     if isinstance(leaf, (Operators, int, float, np.ndarray, np.generic)):
-        return trace.lift(leaf, "predict_step")
+        return trace.lift(lift(leaf, f32), "predict_step")
     raise DTypeError("predict_step: what it returns", expected="tensors, alone or in dicts, lists and tuples",
                      received=type(leaf).__name__)  # fmt: skip
 

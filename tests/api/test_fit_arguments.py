@@ -56,6 +56,19 @@ def test_labels_in_a_list_may_leave_out_one():
         model.fit(X, [None, np.ones((10, 2))], verbose=0)
 
 
+@pytest.mark.parametrize("as_dict", [False, True])
+@pytest.mark.parametrize("y", [Y, [Y], (Y,)], ids=["array", "list", "tuple"])
+def test_labels_of_the_only_output_with_a_loss_may_stand_alone(as_dict, y):
+    expected = model_of().fit(X, Y, epochs=3, shuffle=False, verbose=0).history["loss"]
+    model = two_outputs(as_dict, loss={"a": "mse"} if as_dict else ["mse", None])
+    assert model.fit(X, y, epochs=3, shuffle=False, verbose=0, validation_data=(X, y)).history["loss"] == expected
+    others = two_outputs(as_dict, loss={"b": "mse"} if as_dict else [None, "mse"])
+    pairs = np.repeat(Y, 2, 1)
+    np.testing.assert_allclose(others.evaluate(X, pairs, verbose=0), np.mean(Y**2), rtol=1e-6)
+    with pytest.raises(DataError, match="y: expected 2 arrays, for a, b"):
+        two_outputs(as_dict, loss="mse").fit(X, y, verbose=0)
+
+
 def test_labels_that_something_looks_at_are_asked_for():
     with pytest.raises(DataError, match=r"y: expected keys \['a', 'b'\], received \['a'\]"):
         two_outputs(loss="mse").fit(X, {"a": Y}, verbose=0)

@@ -5,7 +5,7 @@ import pytest
 
 import kgraph
 from kgraph import layers, ops
-from kgraph.errors import ArgumentError, DTypeError
+from kgraph.errors import ArgumentError, DTypeError, ShapeError
 from kgraph.nesting import flatten
 
 X = np.random.default_rng(0).random((96, 8), dtype="float32")
@@ -66,6 +66,32 @@ def test_results_that_have_no_rows_are_joined():
         means, largest = model.predict(X[:48], verbose=0)
         np.testing.assert_allclose(means, np.concatenate([X[:32].mean(0), X[32:48].mean(0)]), rtol=1e-5, atol=1e-7)
         np.testing.assert_array_equal(largest, [X[:32].max(), X[32:48].max()])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_prediction_may_hold_numbers(stream):
+    class Numbers(kgraph.Sequential):
+        def predict_step(self, data):
+            return {"y": data, "version": 3, "half": 0.5, "table": np.arange(4).reshape(2, 2), "flag": np.bool_(True)}
+
+    model = Numbers([kgraph.Input((8,)), layers.Dense(1)])
+    made = model.predict(((X[n : n + 32],) for n in (0, 32)) if stream else X[:64], verbose=0)
+    np.testing.assert_array_equal(made["y"], X[:64])
+    np.testing.assert_array_equal(made["version"], [3, 3])
+    np.testing.assert_array_equal(made["half"], [0.5, 0.5])
+    np.testing.assert_array_equal(made["table"], [[0, 1], [2, 3], [0, 1], [2, 3]])
+    np.testing.assert_array_equal(made["flag"], [True, True])
+
+
+def test_results_that_cannot_be_joined_are_named():
+    class Pairs(kgraph.Sequential):
+        def predict_step(self, data):
+            return data @ ops.transpose(data)
+
+    model = Pairs([kgraph.Input((8,)), layers.Dense(1)])
+    with pytest.raises(ShapeError, match=r"results of batches: expected .*, received \(None, 32\) and \(None, 8\)"):
+        model.predict(X[:40], verbose=0)
+    assert model.predict(X[:64], verbose=0).shape == (64, 32)
 
 
 @pytest.mark.parametrize("result", [None, "text", {}, {"a": None}])
