@@ -147,12 +147,12 @@ def takes_shares(function: F) -> F:
 
 
 def weights_for(values: Any, sample_weight: Any) -> Any:
-    """One weight per sample, repeated over the other axes of `values`."""
+    """One weight per sample, or one for all, repeated over the other axes of `values`."""
     kind, given = type_of(values), type_of(sample_weight)
-    if given.shape not in (kind.shape[:1], (*kind.shape[:1], 1), kind.shape):
-        raise ShapeError("sample_weight", expected="one weight per sample", received=shape_text(given))
+    if given.shape not in ((), kind.shape[:1], (*kind.shape[:1], 1), kind.shape):
+        raise ShapeError("sample_weight", expected="one weight per sample, or one for all", received=shape_text(given))
     weights = cast(sample_weight, kind.dtype)
-    if given.shape != kind.shape:
+    if given.rank and given.shape != kind.shape:
         weights = reshape(weights, (*kind.shape[:1], *[1] * (kind.rank - 1)))
     return broadcast_to(weights, kind.shape)
 

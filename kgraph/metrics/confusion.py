@@ -29,7 +29,7 @@ def listed_thresholds(label: str, thresholds: Any, usual: float) -> list[float]:
     if thresholds is None:
         return [usual]
     found = list(thresholds) if isinstance(thresholds, (list, tuple, np.ndarray)) else [thresholds]
-    wrong = [t for t in found if t is None or not 0 <= t <= 1]
+    wrong = [t for t in found if not isinstance(t, (int, float, np.number)) or not 0 <= t <= 1]
     if wrong or not found:
         raise ArgumentError(f"{label}: thresholds", expected="numbers in [0, 1]", received=repr(thresholds))
     return [float(t) for t in found]

@@ -73,7 +73,7 @@ def test_loss(text: str, data: tuple[np.ndarray, np.ndarray], reduction: str | N
     ours, theirs = eval(made, vars(own)), eval(made, vars(keras.losses))
     # Keras wants a weight for each value where there are several for a sample.
     weighted = y_pred.ndim == 2 and "axis=0" not in text
-    for weight in [None, np.linspace(0.5, 2, 6).astype("float32")][: 1 + weighted]:
+    for weight in [None, 0.25, np.linspace(0.5, 2, 6).astype("float32")][: 2 + weighted]:
         expected = np.asarray(theirs(y_true, y_pred, weight))
         np.testing.assert_allclose(ours(y_true, y_pred, weight), expected, rtol=2e-5, atol=1e-6)
 

@@ -274,6 +274,8 @@ def test_names_in_every_spelling_mean_the_same():
     ("make", "words"),
     [
         (lambda: metrics.Precision(1.5), r"Precision: thresholds: expected numbers in \[0, 1\], received 1.5"),
+        (lambda: metrics.Recall("a"), r"Recall: thresholds: expected numbers in \[0, 1\], received 'a'"),
+        (lambda: metrics.Recall([0.5, None]), r"Recall: thresholds: expected numbers in \[0, 1\], received \[0.5"),
         (lambda: metrics.AUC(1), "AUC: num_thresholds: expected an int > 1"),
         (lambda: metrics.AUC(curve="ROCK"), r"curve=...\)='ROCK': unknown. Did you mean 'ROC'"),
         (lambda: metrics.AUC(num_labels=3), "AUC: num_labels: expected multi_label=True"),
