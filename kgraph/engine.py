@@ -178,7 +178,9 @@ class CompiledProgram:
         try:
             outputs = interpret(self.expanded, [*arguments, *(v.array for v in variables)])
         except MemoryError as error:
-            raise OutOfMemoryError(f"{self.program.graph.name}: {error}", fix="Use a smaller batch_size") from None
+            graph = self.program.graph
+            fix = "Use a smaller batch_size" if graph.size_names() else ""
+            raise OutOfMemoryError(f"{graph.name}: {error}", fix=fix) from None
         results = len(self.program.results)
         for variable, value in zip(variables, outputs[results:], strict=True):
             variable.array[...] = value

@@ -86,7 +86,7 @@ class Family:
     def _made_of(self, config: Any) -> Any:
         if isinstance(config, str):
             return find(self.kind, config, self.by_name)()
-        if not isinstance(config.get("class_name"), str):
+        if not isinstance(config, Mapping) or not isinstance(config.get("class_name"), str):
             raise ArgumentError(f"{self.kind} configuration", expected="a class_name", received=repr(config))
         own = get_registered_object(config.get("registered_name")) or get_registered_object(config["class_name"])
         made: Any = own or find(self.kind, config["class_name"], self.by_name)

@@ -337,8 +337,9 @@ class STFT(Initializer):
         self.side, self.window, self.scaling, self.periodic = side, window, scaling, bool(periodic)
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Array:
-        if len(shape) != 3:
-            raise ShapeError("STFT initializer", expected="a shape (frame, 1, frequencies)", received=str(tuple(shape)))
+        if len(shape) != 3 or shape[2] < 2:
+            raise ShapeError("STFT initializer", expected="a shape (frame, 1, frequencies), of two frequencies or more",
+                             received=str(tuple(shape)))  # fmt: skip
         frame, _, frequencies = shape
         angles = -2.0 * np.pi * np.arange(frame)[:, None, None] * np.arange(frequencies) / (2 * (frequencies - 1))
         kernel = np.cos(angles) if self.side == "real" else np.sin(angles)

@@ -60,9 +60,9 @@ class NativeBatches:
         artifact = self._executable.artifact
         self.with_rows = [bool(t.rank) and t.shape[0] == artifact.inputs[0].shape[0] for t in artifact.outputs]
         shapes = [t.concrete(sizes) for t in artifact.outputs]
-        what = f"{artifact.name}: results of all batches"
+        what, fix = f"{artifact.name}: results of all batches", "Give fewer rows at once"
         return [
-            allocate(what, shape if with_rows else (self.steps, *shape), t.dtype.to_numpy())
+            allocate(what, shape if with_rows else (self.steps, *shape), t.dtype.to_numpy(), fix=fix)
             for t, shape, with_rows in zip(artifact.outputs, shapes, self.with_rows, strict=True)
         ]
 

@@ -29,13 +29,16 @@ def available_bytes() -> int | None:
     return sum(found.values()) if "MemAvailable:" in found else None
 
 
-def allocate(what: str, shape: Sequence[int], dtype: Any, parts: Callable[[], str] = str) -> Array:
+def allocate(
+    what: str, shape: Sequence[int], dtype: Any, parts: Callable[[], str] = str, fix: str = "Use a smaller batch_size"
+) -> Array:
     """A new array, not filled.
 
     Args:
         what: how a message calls it.
         shape, dtype: of the array.
         parts: tells a message more about it; asked only if there is one.
+        fix: what the message advises.
 
     Raises:
         OutOfMemoryError: so much is not available.
@@ -51,5 +54,4 @@ def allocate(what: str, shape: Sequence[int], dtype: Any, parts: Callable[[], st
             available = available_bytes()
     less = available is not None and available < nbytes
     received = f"{available:,} available" if less else "a refusal: the process has a limit"
-    raise OutOfMemoryError(what, expected=f"{nbytes:,} bytes{parts()}", received=received,
-                           fix="Use a smaller batch_size")  # fmt: skip
+    raise OutOfMemoryError(what, expected=f"{nbytes:,} bytes{parts()}", received=received, fix=fix)

@@ -169,8 +169,10 @@ def deserialize(name: Any, custom_objects: Mapping[str, Any] | None = None) -> A
     with custom_object_scope(custom_objects):
         if isinstance(name, str):
             return get(name)
+        if not isinstance(name, Mapping) or not isinstance(name.get("class_name"), str):
+            raise ArgumentError("loss configuration", expected="a class_name", received=repr(name))
         if name.get("class_name") == "function":
             return get(name["config"])
-        own = get_registered_object(name.get("registered_name")) or get_registered_object(name.get("class_name"))
-        found = own or type(get(name.get("class_name")))
+        own = get_registered_object(name.get("registered_name")) or get_registered_object(name["class_name"])
+        found = own or type(get(name["class_name"]))
         return found.from_config(name.get("config") or {})

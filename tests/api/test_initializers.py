@@ -138,7 +138,8 @@ def test_a_fourier_kernel_transforms_frames(rng):
         (lambda: initializers.STFT("left"), "STFT(side): expected one of 'real', 'imag', received 'left'"),
         (lambda: initializers.STFT(scaling="power"), "STFT(scaling): expected one of 'density', 'spectrum', None"),
         (lambda: initializers.STFT(window="han"), "Did you mean 'hann'?"),
-        (lambda: initializers.STFT()((16, 9)), "expected a shape (frame, 1, frequencies), received (16, 9)"),
+        (lambda: initializers.STFT()((16, 9)), "expected a shape (frame, 1, frequencies), of two frequencies or more"),
+        (lambda: initializers.STFT()((16, 1, 1)), "of two frequencies or more, received (16, 1, 1)"),
         (lambda: initializers.STFT(window=np.ones(3))((16, 1, 9)), "window: expected shape (16,), received (3,)"),
     ],
 )

@@ -326,6 +326,13 @@ def test_in_a_program_arrays_become_constants_of_a_loss():
     np.testing.assert_array_equal(Distance()(np.ones((2, 3), "float32")), np.full(2, 2, "float32"))
 
 
+@pytest.mark.parametrize("config", [3, None, {}, {"config": {}}, {"class_name": None}])
+@pytest.mark.parametrize("family", [losses, kgraph.metrics, kgraph.optimizers, kgraph.initializers])
+def test_what_describes_no_object_is_named(family, config):
+    with pytest.raises(ArgumentError, match="configuration: expected a class_name, received"):
+        family.deserialize(config)
+
+
 def test_registered_losses_and_metrics_are_found_by_name():
     @kgraph.saving.register_keras_serializable("tests")
     class Powers(losses.Loss):

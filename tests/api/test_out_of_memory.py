@@ -61,6 +61,13 @@ def test_results_that_are_not_there():
     flat = kgraph.Sequential([kgraph.Input((1,)), layers.Dense(WIDE, kernel_initializer="zeros")])
     with pytest.raises(OutOfMemoryError, match=f"predict: results of all batches: expected {ROWS * WIDE * 4:,} bytes"):
         flat.predict(X, batch_size=1, verbose=0)
+    with pytest.raises(OutOfMemoryError, match=r"Give fewer rows at once$"):  # batches are as small as can be
+        flat.predict(X, batch_size=1, verbose=0)
+
+
+def test_an_operation_on_arrays_has_no_batch_size():
+    with pytest.raises(OutOfMemoryError, match=r"^add: Unable to allocate .* and data type float32$"):
+        kgraph.ops.add(np.zeros((10**7, 1), "float32"), np.zeros((1, 10**7), "float32"))
 
 
 def test_a_batch_size_beyond_the_data_takes_no_memory():
