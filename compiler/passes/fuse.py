@@ -70,11 +70,28 @@ def _is_column(anchor: Node) -> bool:
 
 @dataclass(eq=False)
 class _Group:
-    """Nodes that become one kernel, by their positions in the graph."""
+    """Nodes that become one kernel, by their positions in the graph.
+
+    Attributes:
+        needs: groups, or what joined them, that make what the nodes read.
+        joined: the group that has taken in this one.
+    """
 
     nodes: list[int]
     anchor: Node | None = None
     members: set[Node] = field(default_factory=set)
+    needs: set[_Group] = field(default_factory=set)
+    joined: _Group | None = None
+
+    def operands(self) -> set[_Group]:
+        """The groups that must run before this one."""
+        if any(group.joined for group in self.needs):
+            self.needs = {group.now() for group in self.needs} - {self}
+        return self.needs
+
+    def now(self) -> _Group:
+        """The group that has these nodes by now."""
+        return self if self.joined is None else self.joined.now()
 
 
 class _Grouping:
@@ -111,7 +128,8 @@ class _Grouping:
         return False
 
     def _place(self, node: Node) -> None:
-        group = _Group([self.position[node]], None if is_pointwise(node) else node, {node})
+        needs = self._groups_of_operands(node)
+        group = _Group([self.position[node]], None if is_pointwise(node) else node, {node}, needs)
         self.group_of[node] = group
         if is_pointwise(node) and node not in self.free:
             for producer in self._direct_producers(node):
@@ -238,6 +256,8 @@ class _Grouping:
     def _merge(self, a: _Group, b: _Group) -> _Group:
         a.nodes += b.nodes
         a.members |= b.members
+        a.needs = (a.needs | b.needs) - {a, b}
+        b.joined = a
         a.anchor = a.anchor or b.anchor
         for node in b.members:
             self.group_of[node] = a
@@ -245,34 +265,30 @@ class _Grouping:
 
     def _path_between(self, first: _Group, last: _Group) -> bool:
         """Whether a path leads from `first` through another group to `last`: joining them would make a circle."""
-        pending = [g for g in self._operand_groups(last) if g is not first]
-        seen = {id(g) for g in pending}
-        floor = min(first.nodes)
+        seen = {first, last}
+        pending = [group for group in last.operands() if group is not first]
         while pending:
             group = pending.pop()
-            if max(group.nodes) < floor:
+            if group in seen:
                 continue
-            for before in self._operand_groups(group):
-                if before is first:
-                    return True
-                if id(before) not in seen:
-                    seen.add(id(before))
-                    pending.append(before)
+            seen.add(group)
+            before = group.operands()
+            if first in before:
+                return True
+            pending += before
         return False
 
-    def _operand_groups(self, group: _Group) -> list[_Group]:
-        found: dict[int, _Group] = {}
-        pending = [v for node in group.members for v in node.inputs]
+    def _groups_of_operands(self, node: Node) -> set[_Group]:
+        found, pending = set[_Group](), list(node.inputs)
         while pending:
-            node = self.producer.get(pending.pop())
-            if node is None or node in group.members:
+            before = self.producer.get(pending.pop())
+            if before is None:
                 continue
-            other = self.group_of.get(node)
-            if other is None:
-                pending += node.inputs
+            if before in self.group_of:
+                found.add(self.group_of[before])
             else:
-                found[id(other)] = other
-        return list(found.values())
+                pending += before.inputs
+        return found
 
 
 def _in_order(graph: Graph, groups: list[_Group]) -> list[_Group]:
