@@ -11,6 +11,7 @@ from kgraph.errors import DTypeError
 from kgraph.ir.dtypes import bool_, f64
 from kgraph.ir.operators import cast as convert
 from kgraph.ops.promotion import (
+    binary,
     common_dtype,
     counted,
     emit,
@@ -24,13 +25,6 @@ from kgraph.ops.promotion import (
 from kgraph.primitives import composites
 
 
-def _binary(op: str, x1: Any, x2: Any, on_bools: str = "") -> Any:
-    """An op of numbers; two bools go to the op `on_bools`, or count as int32."""
-    if on_bools and common_dtype(x1, x2) is bool_:
-        return emit(on_bools, *together(x1, x2))
-    return emit(op, *numbers_together(x1, x2))
-
-
 @operation("x1", "x2", numbers=True)
 def add(x1: Any, x2: Any) -> Any:
     """``x1 + x2``; of bools: whether either holds.
@@ -38,19 +32,19 @@ def add(x1: Any, x2: Any) -> Any:
     >>> add([1, 2], 0.5)
     array([1.5, 2.5], dtype=float32)
     """
-    return _binary("add", x1, x2, "logical_or")
+    return binary("add", x1, x2, "logical_or")
 
 
 @operation("x1", "x2", numbers=True)
 def subtract(x1: Any, x2: Any) -> Any:
     """``x1 - x2``."""
-    return _binary("sub", x1, x2)
+    return binary("sub", x1, x2)
 
 
 @operation("x1", "x2", numbers=True)
 def multiply(x1: Any, x2: Any) -> Any:
     """``x1 * x2``; of bools: whether both hold."""
-    return _binary("mul", x1, x2, "logical_and")
+    return binary("mul", x1, x2, "logical_and")
 
 
 @operation("x1", "x2", numbers=True)
@@ -70,7 +64,7 @@ def divide_no_nan(x1: Any, x2: Any) -> Any:
 @operation("x1", "x2", numbers=True)
 def floor_divide(x1: Any, x2: Any) -> Any:
     """``x1 / x2`` rounded down; 0 for integers divided by 0."""
-    return _binary("floordiv", x1, x2)
+    return binary("floordiv", x1, x2)
 
 
 @operation("x1", "x2", numbers=True)
@@ -79,7 +73,7 @@ def mod(x1: Any, x2: Any) -> Any:
 
     Of floats it is ``x1 - floor(x1 / x2) * x2``.
     """
-    return _binary("mod", x1, x2)
+    return binary("mod", x1, x2)
 
 
 @operation("x1", "x2", numbers=True)
@@ -106,13 +100,13 @@ def power(x1: Any, x2: Any) -> Any:
 @operation("x1", "x2", numbers=True)
 def maximum(x1: Any, x2: Any) -> Any:
     """The larger of two; NaN if either is NaN."""
-    return _binary("maximum", x1, x2, "logical_or")
+    return binary("maximum", x1, x2, "logical_or")
 
 
 @operation("x1", "x2", numbers=True)
 def minimum(x1: Any, x2: Any) -> Any:
     """The smaller of two; NaN if either is NaN."""
-    return _binary("minimum", x1, x2, "logical_and")
+    return binary("minimum", x1, x2, "logical_and")
 
 
 @operation("x1", "x2", numbers=True)

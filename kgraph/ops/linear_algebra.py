@@ -9,22 +9,35 @@ from typing import Any
 from kgraph.eager import operation
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.ir.dims import Dim
-from kgraph.ir.dtypes import bool_, f64, i32
+from kgraph.ir.dtypes import f64
 from kgraph.ir.operators import broadcast_to
 from kgraph.ir.operators import cast as convert
 from kgraph.ops.creation import band
-from kgraph.ops.promotion import common_dtype, counted, emit, floating, numbers_together, tensor, type_of
+from kgraph.ops.promotion import (
+    binary,
+    common_dtype,
+    counted,
+    emit,
+    floating,
+    numbers_together,
+    summable,
+    tensor,
+    type_of,
+)
 from kgraph.ops.shaping import move_axes, padded
 from kgraph.primitives import composites
 from kgraph.primitives import einsum as sums
 
 
 def _product(function: Callable[..., Any], *xs: Any) -> Any:
-    """A sum of products in the type where the operands meet; of integers in float64, exact up to 2^53."""
+    """A sum of products in the type where the operands meet; of integers in float64, exact up to 2^53.
+
+    Of bools: whether any product holds.
+    """
     meet = common_dtype(*xs)
     if meet.is_float:
         return function(*(convert(tensor(x), meet) for x in xs))
-    return convert(function(*(convert(tensor(x), f64) for x in xs)), i32 if meet is bool_ else meet)
+    return convert(function(*(convert(tensor(x), f64) for x in xs)), meet)
 
 
 @operation("x1", "x2")
@@ -40,10 +53,14 @@ def matmul(x1: Any, x2: Any) -> Any:
     return _product(composites.matmul, x1, x2)
 
 
+def _times(a: Any, b: Any) -> Any:
+    return binary("mul", a, b, "logical_and")
+
+
 def _dot(a: Any, b: Any) -> Any:
     ranks = type_of(a).rank, type_of(b).rank
     if 0 in ranks:
-        return emit("mul", *numbers_together(a, b))
+        return _times(a, b)
     if ranks[1] <= 2:
         return composites.matmul(a, b)
     return _tensordot(a, b, [ranks[0] - 1], [ranks[1] - 2])
@@ -59,7 +76,7 @@ def dot(x1: Any, x2: Any) -> Any:
 def inner(x1: Any, x2: Any) -> Any:
     """Sum over the last axes of both; scalars multiply."""
     if 0 in (type_of(x1).rank, type_of(x2).rank):
-        return emit("mul", *numbers_together(x1, x2))
+        return _times(x1, x2)
     last = [type_of(x).rank - 1 for x in (x1, x2)]
     return _product(lambda a, b: _tensordot(a, b, last[:1], last[1:]), x1, x2)
 
@@ -75,7 +92,7 @@ def vdot(x1: Any, x2: Any) -> Any:
 def outer(x1: Any, x2: Any) -> Any:
     """Products of each element of `x1` with each of `x2`: a matrix."""
     a, b = (composites.reshape(x, (type_of(x).size,)) for x in (x1, x2))
-    return emit("mul", *numbers_together(composites.expand_dims(a, 1), b))
+    return _times(composites.expand_dims(a, 1), b)
 
 
 def _tensordot(a: Any, b: Any, left: Sequence[int], right: Sequence[int]) -> Any:
@@ -131,7 +148,7 @@ def kron(x1: Any, x2: Any) -> Any:
     shape = [m * n for m, n in zip(type_of(a).shape, type_of(b).shape, strict=True)]
     wide = composites.reshape(a, [d for size in type_of(a).shape for d in (size, 1)])
     deep = composites.reshape(b, [d for size in type_of(b).shape for d in (1, size)])
-    return composites.reshape(emit("mul", *numbers_together(wide, deep)), shape)
+    return composites.reshape(_times(wide, deep), shape)
 
 
 @operation("x1", "x2")
@@ -160,10 +177,6 @@ def cross(x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, a
     first, second = minus(a1, last_b, last_a, b1), minus(last_a, b0, a0, last_b)
     joined = composites.concatenate([composites.expand_dims(v, -1) for v in (first, second, third)], -1)
     return move_axes(joined, -1, axisc)
-
-
-def _times(a: Any, b: Any) -> Any:
-    return emit("mul", *numbers_together(a, b))
 
 
 def _length(x: Any) -> int:
@@ -195,8 +208,8 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 @operation("x")
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """Sum of the diagonal along two axes."""
-    return composites.sum(_diagonal(counted(x), offset, axis1, axis2), -1)
+    """Sum of the diagonal along two axes; bools count as int32, uint8 as uint32."""
+    return composites.sum(_diagonal(summable(x), offset, axis1, axis2), -1)
 
 
 def _matrix_of_diagonal(x: Any, k: int) -> Any:

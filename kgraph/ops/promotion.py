@@ -6,7 +6,7 @@ from typing import Any
 
 from kgraph.config import floatx
 from kgraph.errors import DTypeError
-from kgraph.ir.dtypes import DType, bool_, dtype_of, f32, i32, promote
+from kgraph.ir.dtypes import DType, bool_, dtype_of, f32, i32, promote, u8, u32
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import broadcast_to
 from kgraph.ir.operators import cast as convert
@@ -52,6 +52,13 @@ def counted(x: Any) -> Any:
     return convert(x, i32) if type_of(x).dtype is bool_ else x
 
 
+def summable(x: Any) -> Any:
+    """`x` as its sums and products want it: as in Keras, those of bools and small integers are made in 32 bits."""
+    wide = {bool_: i32, u8: u32}
+    kind = type_of(x).dtype
+    return convert(x, wide.get(kind, kind))
+
+
 def common_dtype(*values: Any) -> DType:
     """The element type in which tensors and Python numbers meet."""
     tensors = [type_of(v).dtype for v in values if not isinstance(v, Number)]
@@ -85,6 +92,13 @@ def numbers_together(*values: Any) -> list[Any]:
     """Tensors of one element type and one shape, where bools count as int32."""
     meet = common_dtype(*values)
     return together(*values, dtype=i32 if meet is bool_ else meet)
+
+
+def binary(op: str, x1: Any, x2: Any, on_bools: str = "") -> Any:
+    """An op of numbers; two bools go to the op `on_bools`, or count as int32."""
+    if on_bools and common_dtype(x1, x2) is bool_:
+        return emit(on_bools, *together(x1, x2))
+    return emit(op, *numbers_together(x1, x2))
 
 
 def integers_together(*values: Any) -> list[Any]:

@@ -7,19 +7,12 @@ from typing import Any
 from kgraph.eager import operation
 from kgraph.errors import ShapeError
 from kgraph.ir.dims import product
-from kgraph.ir.dtypes import bool_, dtype_of, i32, u8, u32
+from kgraph.ir.dtypes import bool_, dtype_of, u8
 from kgraph.ir.operators import cast as convert
-from kgraph.ops.promotion import emit, floating, tensor, together, type_of
+from kgraph.ops.promotion import emit, floating, summable, tensor, together, type_of
 from kgraph.primitives import composites
 
 Axes = int | tuple[int, ...] | list[int] | None
-
-
-def _summable(x: Any) -> Any:
-    """As in Keras, sums of bools and small integers are made in 32 bits."""
-    wide = {bool_: i32, u8: u32}
-    kind = type_of(x).dtype
-    return convert(x, wide.get(kind, kind))
 
 
 def _without_nan(x: Any, value: float) -> Any:
@@ -33,13 +26,13 @@ def sum(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     >>> sum([[1, 2], [3, 4]], axis=0)
     array([4, 6], dtype=int32)
     """
-    return composites.sum(_summable(x), axis, keepdims)
+    return composites.sum(summable(x), axis, keepdims)
 
 
 @operation("x")
 def prod(x: Any, axis: Axes = None, keepdims: bool = False, dtype: Any = None) -> Any:
     """Product; bools count as int32, uint8 as uint32; `dtype` is that of the result."""
-    return composites.prod(_summable(x) if dtype is None else convert(x, dtype_of(dtype)), axis, keepdims)
+    return composites.prod(summable(x) if dtype is None else convert(x, dtype_of(dtype)), axis, keepdims)
 
 
 @operation("x")
@@ -164,13 +157,13 @@ def log_sum_exp(x: Any, axis: Axes, keepdims: bool) -> Any:
 @operation("x")
 def nansum(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """Sum without the NaN."""
-    return composites.sum(_summable(_without_nan(x, 0.0)), axis, keepdims)
+    return composites.sum(summable(_without_nan(x, 0.0)), axis, keepdims)
 
 
 @operation("x")
 def nanprod(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """Product without the NaN."""
-    return composites.prod(_summable(_without_nan(x, 1.0)), axis, keepdims)
+    return composites.prod(summable(_without_nan(x, 1.0)), axis, keepdims)
 
 
 @operation("x")

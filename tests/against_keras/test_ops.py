@@ -78,6 +78,7 @@ PAIRS = [
     "add(x, y)", "subtract(x, y)", "multiply(x, y)", "divide(x, y)", "maximum(x, y)", "minimum(x, y)", "equal(x, y)",
     "less(x, y)", "logical_and(x, y)", "arctan2(x, y)", "where(x > 0, x, y)", "concatenate([x, y])", "stack([x, y])",
     "matmul(x, y)", "dot(x, y)", "floor_divide(x, y)", "mod(x, y)", "power(x, y)", "outer(x, y)", "append(x, y)",
+    "inner(x, y)", "vdot(x, y)", "tensordot(x, y, 1)", "einsum('i,i->', x, y)", "einsum('i,j->ij', x, y)",
     "add(x, 2)", "multiply(x, 2.5)", "divide(x, 2)", "maximum(x, True)", "where(x > 0, x, 1.5)",
 ]  # fmt: skip
 SINGLE = [
@@ -87,12 +88,8 @@ SINGLE = [
     "reciprocal(x)", "isnan(x)", "logical_not(x)", "diff(x)", "trace(reshape(x, (2, 2)))", "norm(x)",
 ]  # fmt: skip
 
-# Of these element types: JAX refuses bools that kgraph counts as int32; Keras' products of bools are bools, and int32
-# here; its traces of uint8 are uint32, and uint8 here.
-OTHER_TYPES = {
-    ("subtract(x, y)", "bool"), ("matmul(x, y)", "bool"), ("dot(x, y)", "bool"), ("outer(x, y)", "bool"),
-    ("round(x)", "bool"), ("sign(x)", "bool"), ("negative(x)", "bool"), ("trace(reshape(x, (2, 2)))", "uint8"),
-}  # fmt: skip
+# JAX refuses these bools, which count as int32 here.
+OTHER_TYPES = {(call, "bool") for call in ("subtract(x, y)", "round(x)", "sign(x)", "negative(x)")}
 
 
 def _four(dtype: str) -> np.ndarray:

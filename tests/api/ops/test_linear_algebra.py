@@ -23,6 +23,8 @@ CASES = cases(
     ("norm(x, ord='fro')", "np.linalg.norm(x, 'fro')"), ("norm(x, ord=1)", "np.linalg.norm(x, 1)"),
     ("norm(t, ord=np.inf, axis=(1, 2))", "np.linalg.norm(t, np.inf, (1, 2))"),
     ("norm(t, ord=-1, axis=(0, 2))", "np.linalg.norm(t, -1, (0, 2))"),
+    "matmul(b, transpose(c))", "dot(b, transpose(c))", "outer(b, c)", "einsum('ij,kj->ik', b, c)",
+    ("trace(g)", "np.trace(g.astype('uint32'), dtype='uint32')"),
     ("cdist(x, y)", "np.linalg.norm(x[:, None] - y[None], axis=-1)"),
 )  # fmt: skip
 
