@@ -25,15 +25,17 @@ class BodyTrace(Trace):
         name: of the graph.
         outer: the program, or the body round this one.
         length: number of steps; None if only data know it.
+        variables: those that steps may change; each is an input, and the value assigned last is the next step's.
 
     Attributes:
         pieces: inputs that are pieces of sequences of the program, with those sequences.
         captured: values of the program, with the inputs that stand for them.
     """
 
-    def __init__(self, name: str, outer: Trace, length: Dim | None) -> None:
+    def __init__(self, name: str, outer: Trace, length: Dim | None, variables: Sequence[Variable] = ()) -> None:
         super().__init__(name, outer.training)
         self.outer, self.length = outer, length
+        self.carried = {variable: super(BodyTrace, self).read(variable) for variable in variables}
         self.pieces: dict[Value, Value] = {}
         self.captured: dict[Value, Value] = {}
 
@@ -45,13 +47,15 @@ class BodyTrace(Trace):
 
     def lift(self, value: Any, what: str = "operand") -> Value:
         """Values of this body as they are; values and variables of the program by way of an input."""
+        if isinstance(value, Variable):
+            return self.read(value)
         if isinstance(value, Value) and value in self._known:
             return value
         return self._capture(self.outer.lift(value, what))
 
     def read(self, variable: Variable) -> Value:
-        """The value that a variable has in the program before the loop."""
-        return self._capture(self.outer.read(variable))
+        """The value of a variable that steps may change; of others that in the program before the loop."""
+        return super().read(variable) if variable in self.carried else self._capture(self.outer.read(variable))
 
     def _capture(self, value: Value) -> Value:
         if value not in self.captured:
@@ -59,7 +63,9 @@ class BodyTrace(Trace):
         return self.captured[value]
 
     def assign(self, variable: Variable, value: Any) -> None:
-        """Steps cannot change variables."""
+        """Steps cannot change variables but those that are carried."""
+        if variable in self.carried:
+            return super().assign(variable, value)
         raise GraphError(f"variable '{variable.path}'", expected="no assignment inside a loop",
                          fix="Carry the value from step to step and assign it after the loop")  # fmt: skip
 
@@ -88,7 +94,7 @@ class BodyTrace(Trace):
 
 def scan(
     step: StepFunction, carries: Sequence[Any], sequences: Sequence[Any], length: Dim, reverse: bool = False,
-    name: str = "step",
+    name: str = "step", variables: Sequence[Variable] = (),
 ) -> tuple[list[Value], list[Value]]:  # fmt: skip
     """Trace `step` once and run it for each of `length` steps, with carries that go from step to step.
 
@@ -99,16 +105,20 @@ def scan(
         length: number of steps.
         reverse: the last step comes first.
         name: of the body in dumps.
+        variables: those that steps may change, one after the other.
 
     Returns: The carries after the last step, and the results of all steps, stacked along a new axis 0.
     """
     outer = current_trace()
     first = [outer.lift(value) for value in carries]
-    body = BodyTrace(name, outer, length)
-    inputs = [body.input(value.type, value.name) for value in first]
+    body = BodyTrace(name, outer, length, variables)
+    given = [body.input(value.type, value.name) for value in first]
     pieces = [body.piece(outer.lift(value)) for value in sequences]
     with emitting(body):
-        new, results = (list(map(body.lift, values)) for values in step(list(inputs), pieces))
+        new, results = (list(map(body.lift, values)) for values in step(list(given), pieces))
+        new += [body.read(variable) for variable in variables]
+    inputs = [*given, *body.carried.values()]
+    first += [outer.read(variable) for variable in variables]
     _check_carries(name, [value.type for value in inputs], [value.type for value in new])
     losses = [value for _, value in body.losses]
     graph, captured = body.body([*inputs, *body.pieces], [*new, *results, *losses])
@@ -116,9 +126,11 @@ def scan(
     found = outer.emit("scan", *operands, body=graph, carries=len(first), sequences=len(body.pieces), length=length,
                        reverse=reverse, conditional=False)  # fmt: skip
     found = list(found) if isinstance(found, tuple) else [found]
+    for variable, value in zip(variables, found[len(given) : len(first)], strict=True):
+        outer.assign(variable, value)
     for (owner, _), values in zip(body.losses, found[len(found) - len(losses) :], strict=True):
         outer.add_loss(owner, outer.emit("sum", values, axes=(0,), keepdims=False))
-    return found[: len(first)], found[len(first) : len(found) - len(losses)]
+    return found[: len(given)], found[len(first) : len(found) - len(losses)]
 
 
 def repeat_while(

@@ -11,7 +11,7 @@ from kgraph.compiler.scan_gradient import scan_cotangents
 from kgraph.errors import GraphError, InternalError
 from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.location import Location
-from kgraph.ir.opdef import Expanded, NoGrad, emitting
+from kgraph.ir.opdef import Composed, Expanded, NoGrad, emitting
 
 Cotangents = dict[Value, Value]
 
@@ -53,11 +53,16 @@ def _gradients(rewriter: Rewriter, y: Value, xs: Sequence[Value]) -> list[Value]
     return [cotangents[x] if x in cotangents else rewriter.splat(0.0, x.type) for x in xs]
 
 
-def _accumulate(rewriter: Rewriter, seeds: Mapping[Value, Value], xs: Collection[Value]) -> Cotangents:
-    """From the cotangents `seeds` of some values, those of all values between the `xs` and them."""
-    here = rewriter.loc
-    active = smooth_dependents(rewriter.nodes, xs)
-    path = [node for node in needed(rewriter.nodes, seeds) if not active.isdisjoint(node.outputs)]
+def _accumulate(
+    rewriter: Rewriter, seeds: Mapping[Value, Value], xs: Collection[Value], start: int = 0
+) -> Cotangents:
+    """From the cotangents `seeds` of some values, those of all values between the `xs` and them.
+
+    Nodes before number `start` are no way between them.
+    """
+    here, nodes = rewriter.loc, rewriter.nodes[start:]
+    active = smooth_dependents(nodes, xs)
+    path = [node for node in needed(nodes, seeds) if not active.isdisjoint(node.outputs)]
     cotangents: Cotangents = dict(seeds)
     for node in reversed(path):
         rewriter.loc = _gradient_location(node.loc)
@@ -85,6 +90,8 @@ def _operand_cotangents(
         raise GraphError(f"gradient of {node.op.name}{place}: {node.op.grad.why}")
     if isinstance(node.op.grad, Expanded):
         return scan_cotangents(rewriter, node, dy, active, _accumulate)
+    if isinstance(node.op.grad, Composed):
+        return _cotangents_through_parts(rewriter, node, node.op.grad, dy)
     if len(node.outputs) == 1:
         found = node.op.grad(dy[0], node.output, *node.inputs, **node.attrs)
     else:
@@ -94,6 +101,19 @@ def _operand_cotangents(
             f"gradient rule of {node.op.name}", expected=f"{len(node.inputs)} entries", received=str(len(found))
         )
     return found
+
+
+def _cotangents_through_parts(
+    rewriter: Rewriter, node: Node, composed: Composed, dys: Sequence[Value | None]
+) -> Sequence[Value | None]:
+    """Cotangents of the operands of a node by way of the ops that it could be written with."""
+    start = len(rewriter.nodes)
+    results = composed.parts(*node.inputs, **node.attrs)
+    results = results if isinstance(results, tuple) else (results,)
+    seeds = {result: dy for result, dy in zip(results, dys, strict=True) if dy is not None}
+    # One operand may depend on another: what lies before the parts is the business of the caller.
+    found = _accumulate(rewriter, seeds, node.inputs, start)
+    return [found.get(operand) for operand in node.inputs]
 
 
 def _check(node: Node, operand: Value, cotangent: Value) -> None:

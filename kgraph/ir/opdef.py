@@ -29,6 +29,10 @@ Types: TypeAlias = "Sequence[TensorType]"
 class Emitter(Protocol):
     """What gradient rules and composites build nodes with; `GraphBuilder` implements it."""
 
+    @property
+    def registry(self) -> Mapping[str, OpDef]:
+        """The ops that `emit` knows by name; builders of bodies need them, too."""
+
     def emit(self, op: str | OpDef, *args: Any, **attrs: Attr) -> Any:
         """Add a node; its one result, or the tuple of its results."""
 
@@ -80,6 +84,16 @@ class NoGrad:
     """States why an op has no gradient."""
 
     why: str
+
+
+@dataclass(frozen=True)
+class Composed:
+    """The gradient of an op is that of `parts(*inputs, **attrs)`: the same results, made of ops that have gradients.
+
+    For the slopes of fused slopes, which are wanted seldom: the fused op itself stays as it is.
+    """
+
+    parts: Callable[..., Any]
 
 
 class LoopContext(Protocol):
@@ -193,7 +207,8 @@ class OpDef:
             functions of arrays that give lists of arrays.
         infer: `infer(types, attrs)` gives the result type, or a tuple of them; raises ShapeError or DTypeError.
         grad: `grad(dy, y, *inputs, **attrs)` gives a cotangent (or None) per input; with several results, `dy` and
-            `y` are tuples and entries of `dy` may be None. `Expanded` where it takes a transformation of graphs.
+            `y` are tuples and entries of `dy` may be None. `Expanded` where it takes a transformation of graphs,
+            `Composed` where the op is written out first.
         lower: how it becomes loops; None if it runs in the interpreter only.
         samples: `samples(rng)` gives valid calls, for the tests every op gets.
         errors: wrong calls and the words they must raise.
@@ -205,7 +220,7 @@ class OpDef:
     doc: str
     reference: Callable[..., Any]
     infer: InferRule
-    grad: GradRule | NoGrad | Expanded
+    grad: GradRule | NoGrad | Expanded | Composed
     lower: Lowering | None
     samples: Callable[[np.random.Generator], Iterable[Sample]]
     errors: tuple[BadCall, ...] = ()
@@ -228,7 +243,7 @@ class OpDef:
 def primitive(
     *,
     infer: InferRule,
-    grad: GradRule | NoGrad | Expanded,
+    grad: GradRule | NoGrad | Expanded | Composed,
     lower: Lowering | None = None,
     samples: Callable[[np.random.Generator], Iterable[Sample]] = lambda rng: (),
     errors: Sequence[BadCall] = (),

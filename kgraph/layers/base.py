@@ -211,6 +211,11 @@ class Layer(WeightOptions, Configured):
                 waiting.extend(layer.sublayers())
         return list(seen)
 
+    def keeps_rows_apart(self, training: bool) -> bool:
+        """Whether a row of the batch changes no result but its own, and no variable; False where that is not known."""
+        own = type(self).__module__.partition(".")[0] == __name__.partition(".")[0]
+        return own and all(layer.keeps_rows_apart(training) for layer in self.sublayers())
+
     def _own_weights(self) -> list[Variable]:
         made = [*self._trainable_variables, *self._non_trainable_variables]
         attributes = [value for key, value in self.__dict__.items() if key not in self.not_weights]

@@ -41,6 +41,10 @@ class Lambda(Layer):
         known = {"mask": mask, "training": training}
         return self.function(inputs, **self.arguments, **{name: known[name] for name in self._passed_on})
 
+    def keeps_rows_apart(self, training: bool) -> bool:
+        """Nobody knows what the function does."""
+        return False
+
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """What the argument `mask` says."""
         return self.mask(inputs, mask) if callable(self.mask) else self.mask

@@ -172,6 +172,10 @@ class BatchNormalization(AffineNormalization):
         self._move(self.moving_variance, variance)
         return emitter.emit("scale_shift", x, mean, scale, shift, axes=others)
 
+    def keeps_rows_apart(self, training: bool) -> bool:
+        """Not in training: statistics are those of the batch."""
+        return not (training and self.trainable)
+
     def _move(self, average: Any, value: Any) -> None:
         now = _without_slope(value) * (1.0 - self.momentum)
         current_trace().assign(average, average * self.momentum + now)

@@ -71,6 +71,11 @@ class Model(GeneratorMethods, Layer):
         """The layers of the graph in Keras' order, then those held by attributes."""
         return list(dict.fromkeys([*(self.graph.layers if self.graph else []), *super().sublayers()]))
 
+    def keeps_rows_apart(self, training: bool) -> bool:
+        """If all layers do, and nothing else is computed."""
+        plain = self.graph is None or all(isinstance(operation, Layer) for operation in self.graph.operations)
+        return plain and super().keeps_rows_apart(training)
+
     @property
     def layers(self) -> list[Layer]:
         """The direct layers."""

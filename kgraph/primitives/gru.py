@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,12 @@ import numpy as np
 from kgraph.ir.dims import Dim
 from kgraph.ir.dtypes import bool_, f32, f64, i32
 from kgraph.ir.loops import Stmt, Store
-from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, Sample, Types, current_emitter, primitive
+from kgraph.ir.opdef import Array, Attrs, Composed, LoopContext, Loops, Sample, Types, current_emitter, primitive
 from kgraph.ir.scalar import Expr, Load, call, sigmoid
 from kgraph.ir.types import TensorType
+from kgraph.primitives.composites import concatenate, full
 from kgraph.primitives.nests import Index
 from kgraph.primitives.recurrence import (
-    NO_SECOND_SLOPE,
     SIZES,
     Names,
     Recurrence,
@@ -28,7 +28,10 @@ from kgraph.primitives.recurrence import (
     expect_sequence,
     expect_steps,
     given_flags,
+    live_and_idle,
     masks,
+    parts_of,
+    scanned,
     times,
     weight_slope,
 )
@@ -161,6 +164,31 @@ def _adjoint_infer(types: Types, attrs: Attrs) -> tuple[TensorType, ...]:
     return slopes, slopes, types[0].with_shape(row)
 
 
+def _adjoint_parts(
+    gates: Any, previous: Any, kernel: Any, *rest: Any, reverse: bool, given: tuple[bool, ...]
+) -> tuple[Any, ...]:
+    cotangents, mask = cotangents_of(rest, given)
+    units = int(current_emitter().type_of(kernel).shape[0])
+    sequences = {"gates": gates, "previous": previous, **{"mask": given for given in mask}}
+    sequences |= {f"d{n}": d for n, d in cotangents.items() if n != 1}
+
+    def step(carries: Sequence[Any], at: Mapping[str, Any], weights: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+        z, reset, new, recurrent = parts_of(at["gates"], units)
+        of_gates = parts_of(at["d3"], units) if "d3" in at else [0.0] * 4
+        dh, idle = live_and_idle(at.get("mask"), carries[0] + at.get("d0", 0.0))
+        bent = (dh * (1.0 - z) + of_gates[2]) * (1.0 - new * new)
+        dz = (dh * (at["previous"] - new) + of_gates[0]) * (z * (1.0 - z))
+        dreset = (bent * recurrent + of_gates[1]) * (reset * (1.0 - reset))
+        inner = concatenate((dz, dreset, bent * reset + of_gates[3]))
+        through = current_emitter().emit("matmul", inner, weights, transpose_a=False, transpose_b=True)
+        return (through + dh * z + idle + at.get("d2", 0.0),), (concatenate((dz, dreset, bent)), inner)
+
+    type = current_emitter().type_of(gates)
+    carries = [cotangents.get(1, full((type.shape[0], units), 0, type.dtype))]
+    dhidden, slopes, inner = scanned("gru_adjoint_step", step, carries, sequences, kernel, not reverse)
+    return slopes, inner, dhidden
+
+
 def _adjoint_loops(context: LoopContext, reverse: bool, given: tuple[bool, ...]) -> tuple[Stmt, ...]:
     operand = dict(zip(itertools.compress(range(_RESULTS), given), itertools.count(3)))
     masked = len(context.in_types) > 3 + len(operand)
@@ -220,7 +248,7 @@ _GATES = (of((2, 3, 8)), of((2, 3, 2)), of((2, 6)))
 
 @primitive(
     infer=_adjoint_infer,
-    grad=NO_SECOND_SLOPE,
+    grad=Composed(_adjoint_parts),
     lower=Loops(_adjoint_loops, in_memory=(2,)),
     samples=_adjoint_samples,
     errors=(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,12 @@ import numpy as np
 from kgraph.ir.dims import Dim
 from kgraph.ir.dtypes import bool_, f32, f64, i32
 from kgraph.ir.loops import Stmt, Store
-from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, Sample, Types, current_emitter, primitive
+from kgraph.ir.opdef import Array, Attrs, Composed, LoopContext, Loops, Sample, Types, current_emitter, primitive
 from kgraph.ir.scalar import Expr, Load, call, sigmoid
 from kgraph.ir.types import TensorType
+from kgraph.primitives.composites import concatenate, full
 from kgraph.primitives.nests import Index
 from kgraph.primitives.recurrence import (
-    NO_SECOND_SLOPE,
     SIZES,
     Names,
     Recurrence,
@@ -28,7 +28,10 @@ from kgraph.primitives.recurrence import (
     expect_sequence,
     expect_steps,
     given_flags,
+    live_and_idle,
     masks,
+    parts_of,
+    scanned,
     times,
     weight_slope,
 )
@@ -168,6 +171,32 @@ def _adjoint_infer(types: Types, attrs: Attrs) -> tuple[TensorType, ...]:
     return types[0], types[0].with_shape(row), types[0].with_shape(row)
 
 
+def _adjoint_parts(
+    gates: Any, previous_cell: Any, kernel: Any, *rest: Any, reverse: bool, given: tuple[bool, ...]
+) -> tuple[Any, ...]:
+    cotangents, mask = cotangents_of(rest, given)
+    units = int(current_emitter().type_of(kernel).shape[0])
+    sequences = {"gates": gates, "previous": previous_cell, **{"mask": given for given in mask}}
+    sequences |= {f"d{n}": d for n, d in cotangents.items() if n not in (1, 2)}
+
+    def step(carries: Sequence[Any], at: Mapping[str, Any], weights: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+        i, f, g, o = parts_of(at["gates"], units)
+        bent = current_emitter().emit("tanh", f * at["previous"] + i * g)
+        dh, idle_h = live_and_idle(at.get("mask"), carries[0] + at.get("d0", 0.0))
+        dc, idle_c = live_and_idle(at.get("mask"), carries[1])
+        dc = dc + dh * o * (1.0 - bent * bent)
+        inner = concatenate((dc * g, dc * at["previous"], dc * i, dh * bent)) + at.get("d5", 0.0)
+        slopes = inner * concatenate((i * (1.0 - i), f * (1.0 - f), 1.0 - g * g, o * (1.0 - o)))
+        through = current_emitter().emit("matmul", slopes, weights, transpose_a=False, transpose_b=True)
+        return (through + idle_h + at.get("d3", 0.0), dc * f + idle_c + at.get("d4", 0.0)), (slopes,)
+
+    type = current_emitter().type_of(gates)
+    idle = full((type.shape[0], units), 0, type.dtype)
+    carries = [cotangents.get(n, idle) for n in (1, 2)]
+    dhidden, dcell, slopes = scanned("lstm_adjoint_step", step, carries, sequences, kernel, not reverse)
+    return slopes, dhidden, dcell
+
+
 def _adjoint_loops(context: LoopContext, reverse: bool, given: tuple[bool, ...]) -> tuple[Stmt, ...]:
     operand = dict(zip(itertools.compress(range(_RESULTS), given), itertools.count(3)))
     masked = len(context.in_types) > 3 + len(operand)
@@ -236,7 +265,7 @@ _GATES = (of((2, 3, 8)), of((2, 3, 2)), of((2, 8)))
 
 @primitive(
     infer=_adjoint_infer,
-    grad=NO_SECOND_SLOPE,
+    grad=Composed(_adjoint_parts),
     lower=Loops(_adjoint_loops, in_memory=(2,)),
     samples=_adjoint_samples,
     errors=(

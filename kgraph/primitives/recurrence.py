@@ -7,7 +7,7 @@ itself, so that threads can divide the rows once for the whole sequence.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,19 +16,22 @@ from kgraph.errors import ArgumentError, DTypeError, ShapeError
 from kgraph.ir.dims import Dim, Shape, symbol
 from kgraph.ir.dtypes import DType, bool_
 from kgraph.ir.loops import Contract, For, Let, Matrix, Stmt, Store
-from kgraph.ir.opdef import Array, Attrs, LoopContext, NoGrad, Types, current_emitter
+from kgraph.ir.graph import GraphBuilder
+from kgraph.ir.opdef import Array, Attrs, LoopContext, Types, current_emitter, emitting
 from kgraph.ir.scalar import Buffer, Expr, Load, Local, call, const
 from kgraph.ir.types import TensorType
+from kgraph.primitives.composites import expand_dims, part, swapaxes, where
 from kgraph.primitives.nests import Index
 from kgraph.primitives.signatures import FLOATS, expect_flag, expect_kind
-
-NO_SECOND_SLOPE = NoGrad("slopes of slopes of whole sequences are not available")
 
 # Batch, time and units of samples.
 SIZES = ((2, 3, 4), (1, 1, 1), (3, 2, 5), (0, 2, 3), (2, 0, 3), (13, 4, 9), (5, 3, 16), (4, 2, 1))
 
 # Which statements run for an element (row, unit) of a state.
 Cell: TypeAlias = Callable[[Index], Sequence[Stmt]]
+
+# What one step computes of symbolic tensors: see `scanned`.
+Step: TypeAlias = Callable[[Sequence[Any], Mapping[str, Any], Any], tuple[Sequence[Any], Sequence[Any]]]
 
 
 # --- shape rules ------------------------------------------------------------------------------------------------------
@@ -96,7 +99,7 @@ def given_flags(number: int, results: int) -> tuple[bool, ...]:
     return tuple(bool((21 * number + 5) >> bit & 1) for bit in range(results))
 
 
-def cotangents_of(rest: Sequence[Array], given: tuple[bool, ...]) -> tuple[dict[int, Array], Sequence[Array]]:
+def cotangents_of(rest: Sequence[Any], given: tuple[bool, ...]) -> tuple[dict[int, Any], Sequence[Any]]:
     """The last operands of an adjoint: the cotangents by number of the result, and the mask."""
     return dict(zip(itertools.compress(itertools.count(), given), rest)), rest[sum(given) :]
 
@@ -110,6 +113,49 @@ def weight_slope(before: Any, slopes: Any) -> Any:
         batch, time, width = emitter.type_of(value).shape
         flat.append(emitter.emit("reshape", value, shape=(batch * time, width)))
     return emitter.emit("matmul", *flat, transpose_a=True, transpose_b=False)
+
+
+def scanned(
+    name: str, step: Step, carries: Sequence[Any], sequences: Mapping[str, Any], kernel: Any, reverse: bool
+) -> tuple[Any, ...]:
+    """An op over whole sequences written with `scan`: the last carries, then the stacked results of the steps.
+
+    Args:
+        name: of the body in dumps.
+        step: from the carries, the pieces of the sequences by name, and the kernel: new carries, and the step's results.
+        carries: before the first step.
+        sequences: tensors [batch, time, ...]; results stand in this order, too.
+        kernel: the weights, the same at each step.
+        reverse: whether the last step comes first.
+    """
+    emitter = current_emitter()
+    stacks = [swapaxes(value, 0, 1) for value in sequences.values()]
+    body = GraphBuilder(name, emitter.registry)
+    inner = [body.input(emitter.type_of(value)) for value in carries]
+    slices = [emitter.type_of(value) for value in stacks]
+    pieces = [body.input(type.with_shape(type.shape[1:]), key) for type, key in zip(slices, sequences, strict=True)]
+    weights = body.input(emitter.type_of(kernel))
+    with emitting(body):
+        new, results = step(inner, dict(zip(sequences, pieces, strict=True)), weights)
+    out = emitter.emit(
+        "scan", *carries, *stacks, kernel, body=body.build([*new, *results]), carries=len(carries),
+        sequences=len(stacks), length=slices[0].shape[0], reverse=reverse, conditional=False,
+    )  # fmt: skip
+    return *out[: len(carries)], *(swapaxes(value, 0, 1) for value in out[len(carries) :])
+
+
+def parts_of(gates: Any, units: int) -> list[Any]:
+    """The numbers of each gate, which follow each other along the last axis."""
+    width = current_emitter().type_of(gates).shape[-1]
+    return [part(gates, -1, start, start + units) for start in range(0, int(width), units)]
+
+
+def live_and_idle(mask: Any, value: Any) -> tuple[Any, Any]:
+    """`value` in the rows that change their state at this step, and in the others; zeros elsewhere. None: all change."""
+    if mask is None:
+        return value, 0.0
+    lives = expand_dims(mask, -1)
+    return where(lives, value, 0.0), where(lives, 0.0, value)
 
 
 # --- loops ------------------------------------------------------------------------------------------------------------

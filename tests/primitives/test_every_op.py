@@ -17,9 +17,8 @@ from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY, table
 from kgraph.runtime.interpreter import concrete, interpret
 
-# Adjoints that nobody differentiates again, and what passes make after differentiation.
-WITHOUT_SLOPE = {"lstm_sequence_adjoint", "gru_sequence_adjoint", "conv_weight_grad_parts", "max_pool_places",
-                 "conv_max_pool_places"}  # fmt: skip
+# What passes make after differentiation.
+WITHOUT_SLOPE = {"conv_weight_grad_parts", "max_pool_places", "conv_max_pool_places"}
 OPS = pytest.mark.parametrize("op", PRIMITIVES, ids=lambda op: op.name)
 BAD_CALLS = [
     pytest.param(op, call, id=f"{op.name}-{number}")
