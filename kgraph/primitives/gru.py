@@ -168,8 +168,9 @@ def _adjoint_parts(
     gates: Any, previous: Any, kernel: Any, *rest: Any, reverse: bool, given: tuple[bool, ...]
 ) -> tuple[Any, ...]:
     cotangents, mask = cotangents_of(rest, given)
-    units = int(current_emitter().type_of(kernel).shape[0])
-    sequences = {"gates": gates, "previous": previous, **{"mask": given for given in mask}}
+    type = current_emitter().type_of(gates)
+    batch, _, units = expect_steps("gru_sequence_adjoint", type, 4)
+    sequences = {"gates": gates, "previous": previous} | ({"mask": mask[0]} if mask else {})
     sequences |= {f"d{n}": d for n, d in cotangents.items() if n != 1}
 
     def step(carries: Sequence[Any], at: Mapping[str, Any], weights: Any) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -183,8 +184,7 @@ def _adjoint_parts(
         through = current_emitter().emit("matmul", inner, weights, transpose_a=False, transpose_b=True)
         return (through + dh * z + idle + at.get("d2", 0.0),), (concatenate((dz, dreset, bent)), inner)
 
-    type = current_emitter().type_of(gates)
-    carries = [cotangents.get(1, full((type.shape[0], units), 0, type.dtype))]
+    carries = [cotangents.get(1, full((batch, units), 0, type.dtype))]
     dhidden, slopes, inner = scanned("gru_adjoint_step", step, carries, sequences, kernel, not reverse)
     return slopes, inner, dhidden
 

@@ -175,8 +175,9 @@ def _adjoint_parts(
     gates: Any, previous_cell: Any, kernel: Any, *rest: Any, reverse: bool, given: tuple[bool, ...]
 ) -> tuple[Any, ...]:
     cotangents, mask = cotangents_of(rest, given)
-    units = int(current_emitter().type_of(kernel).shape[0])
-    sequences = {"gates": gates, "previous": previous_cell, **{"mask": given for given in mask}}
+    type = current_emitter().type_of(gates)
+    batch, _, units = expect_steps("lstm_sequence_adjoint", type, 4)
+    sequences = {"gates": gates, "previous": previous_cell} | ({"mask": mask[0]} if mask else {})
     sequences |= {f"d{n}": d for n, d in cotangents.items() if n not in (1, 2)}
 
     def step(carries: Sequence[Any], at: Mapping[str, Any], weights: Any) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -190,8 +191,7 @@ def _adjoint_parts(
         through = current_emitter().emit("matmul", slopes, weights, transpose_a=False, transpose_b=True)
         return (through + idle_h + at.get("d3", 0.0), dc * f + idle_c + at.get("d4", 0.0)), (slopes,)
 
-    type = current_emitter().type_of(gates)
-    idle = full((type.shape[0], units), 0, type.dtype)
+    idle = full((batch, units), 0, type.dtype)
     carries = [cotangents.get(n, idle) for n in (1, 2)]
     dhidden, dcell, slopes = scanned("lstm_adjoint_step", step, carries, sequences, kernel, not reverse)
     return slopes, dhidden, dcell

@@ -15,8 +15,8 @@ import numpy as np
 from kgraph.errors import ArgumentError, DTypeError, ShapeError
 from kgraph.ir.dims import Dim, Shape, symbol
 from kgraph.ir.dtypes import DType, bool_
-from kgraph.ir.loops import Contract, For, Let, Matrix, Stmt, Store
 from kgraph.ir.graph import GraphBuilder
+from kgraph.ir.loops import Contract, For, Let, Matrix, Stmt, Store
 from kgraph.ir.opdef import Array, Attrs, LoopContext, Types, current_emitter, emitting
 from kgraph.ir.scalar import Buffer, Expr, Load, Local, call, const
 from kgraph.ir.types import TensorType
@@ -122,7 +122,7 @@ def scanned(
 
     Args:
         name: of the body in dumps.
-        step: from the carries, the pieces of the sequences by name, and the kernel: new carries, and the step's results.
+        step: from carries, pieces of the sequences by name, and the kernel: new carries, and the step's results.
         carries: before the first step.
         sequences: tensors [batch, time, ...]; results stand in this order, too.
         kernel: the weights, the same at each step.
@@ -145,13 +145,12 @@ def scanned(
 
 
 def parts_of(gates: Any, units: int) -> list[Any]:
-    """The numbers of each gate, which follow each other along the last axis."""
-    width = current_emitter().type_of(gates).shape[-1]
-    return [part(gates, -1, start, start + units) for start in range(0, int(width), units)]
+    """The numbers of each of four gates, which follow each other along the last axis."""
+    return [part(gates, -1, n * units, (n + 1) * units) for n in range(4)]
 
 
 def live_and_idle(mask: Any, value: Any) -> tuple[Any, Any]:
-    """`value` in the rows that change their state at this step, and in the others; zeros elsewhere. None: all change."""
+    """`value` in rows that change their state at this step, and in the others; zeros elsewhere. None: all change."""
     if mask is None:
         return value, 0.0
     lives = expand_dims(mask, -1)

@@ -44,6 +44,15 @@ CASES = [
     Case("Bidirectional(LSTM(3, return_sequences=True), merge_mode='ave')", [X, STEPS], MASKED),
     Case("Bidirectional(LSTM(3, return_sequences=True, return_state=True))", [X]),
     Case("TimeDistributed(Dense(3))", [X]),
+    Case("TimeDistributed(BatchNormalization(momentum=0.7))", [X]),
+    Case("TimeDistributed(BatchNormalization(momentum=0.7))", [X, STEPS], MASKED),
+    Case("TimeDistributed(BatchNormalization(trainable=False))", [X]),
+    Case("TimeDistributed(k.Sequential([k.Input((6, 5, 2)), Conv2D(3, 3), BatchNormalization(), Flatten()]))",
+         [(4, 6, 5, 2)]),
+    Case("TimeDistributed(k.Sequential([k.Input((5, 2)), LSTM(3, return_sequences=True), BatchNormalization()]))",
+         [(4, 5, 2)]),
+    Case("TimeDistributed(TimeDistributed(BatchNormalization(momentum=0.7)))", [(3, 4, 2)]),
+    Case("TimeDistributed(Lambda(lambda x: x - k.ops.mean(x, axis=0, keepdims=True)))", [X]),
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from kgraph.compiler.passes.autodiff import autodiff
 from kgraph.errors import InternalError, KgraphError
 from kgraph.ir.dtypes import f32, f64
 from kgraph.ir.graph import Graph, GraphBuilder
-from kgraph.ir.opdef import Expanded, NoGrad, Sample, emitting, primitive
+from kgraph.ir.opdef import Composed, Expanded, NoGrad, Sample, emitting, primitive
 from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY, table
 from kgraph.runtime.interpreter import concrete, interpret
@@ -147,6 +147,22 @@ def test_gradient_is_the_slope_along_random_directions(op, sample):
         dot = sum(float(np.sum(g * d)) for g, d in zip(gradients, direction, strict=True))
         scale = sum(float(np.sum(np.abs(g * d))) for g, d in zip(gradients, direction, strict=True))
         assert dot == pytest.approx(slope, abs=1e-7 * (scale + 1))
+
+
+def composed_samples():
+    """Samples of ops whose gradient is that of other ops."""
+    return [row for row in every_sample() if isinstance(row.values[0].grad, Composed)]
+
+
+@pytest.mark.parametrize("op, sample", composed_samples())
+def test_parts_of_an_op_compute_what_it_does(op, sample):
+    builder = GraphBuilder("parts", REGISTRY)
+    with emitting(builder):
+        results = op.grad.parts(*map(builder.input, sample_types(sample)), **sample.attrs)
+    found = interpret(builder.build(results), sample.args)
+    for got, wanted in zip(found, op.reference(*sample.args, **sample.attrs), strict=True):
+        assert got.dtype == wanted.dtype
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=32 * np.finfo(got.dtype).eps)
 
 
 def test_two_ops_of_one_name_are_refused():
