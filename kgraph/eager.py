@@ -233,7 +233,7 @@ def operation(*tensors: str, numbers: bool = False) -> Callable[[Callable[..., A
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        signature, name = inspect.signature(function), function.__name__
+        signature, name = inspect.signature(function), function.__name__.strip("_")
         single = [t for t in tensors if not t.startswith("*")]
         several = [t[1:] for t in tensors if t.startswith("*")]
 

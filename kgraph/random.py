@@ -48,8 +48,12 @@ class SeedGenerator:
     def __init__(self, seed: int | None = None, name: str | None = None, **kwargs: Any) -> None:
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
             raise ArgumentError("SeedGenerator: seed", expected="an int >= 0 or None", received=repr(seed))
+        kwargs.pop("backend", None)
+        if kwargs:
+            raise ArgumentError("SeedGenerator", expected="seed and name", received=f"{', '.join(kwargs)} too")
         self.name = name or auto_name("seed_generator")
-        self.seed = next_seed() if seed is None else int(seed)
+        self._given = None if seed is None else int(seed)
+        self.seed = next_seed() if self._given is None else self._given
         self.state = Variable(np.array([self.seed & 0xFFFFFFFF, 0], "uint32"), f"{self.name}_state", trainable=False)
 
     def next(self, ordered: bool = True) -> Any:
@@ -64,8 +68,8 @@ class SeedGenerator:
         return found
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that make an equal generator."""
-        return {"seed": self.seed, "name": self.name}
+        """Arguments that make an equal generator, or another with a seed of its own if none was given."""
+        return {"seed": self._given, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
@@ -224,16 +228,19 @@ def dropout(inputs: Any, rate: float, noise_shape: Sequence[int | None] | None =
 
     Args:
         inputs: tensor; integers are cast to `floatx`.
-        rate: in [0, 1).
+        rate: in [0, 1]; 1 gives zeros.
         noise_shape: shape of the mask, which broadcasts; None in it is the size of the input.
         seed: see the module.
     """
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-        raise ArgumentError("rate", expected="a number in [0, 1)", received=repr(rate))
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not 0 <= rate <= 1:
+        raise ArgumentError("rate", expected="a number in [0, 1]", received=repr(rate))
+    rate = float(rate)
     x = floating(inputs)
     shape = type_of(x).shape
     if noise_shape is not None and len(noise_shape) != len(shape):
         raise ShapeError("noise_shape", expected=f"{len(shape)} sizes", received=repr(noise_shape))
+    if rate == 1:
+        return composites.zeros_like(x)
     noise = shape if noise_shape is None else tuple(d if n is None else n for n, d in zip(noise_shape, shape))
     mask = broadcast_to(composites.dropout_mask(_key(seed), noise, 1.0 - rate), shape)
     return composites.where(mask, x * (1.0 / (1.0 - rate)), 0.0)

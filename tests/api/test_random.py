@@ -126,9 +126,10 @@ def test_a_noise_shape_shares_the_mask():
         (lambda: random.normal((2,), seed="a"), ArgumentError, "normal: seed: expected an int, a SeedGenerator"),
         (lambda: random.uniform((2,), dtype="int32"), ArgumentError, "uniform: dtype: expected a float type"),
         (lambda: random.randint((2,), 0, 3, dtype="float32"), ArgumentError, "randint: dtype: expected an integer"),
-        (lambda: random.dropout([1.0], 1.0), ArgumentError, "dropout: rate: expected a number in [0, 1)"),
+        (lambda: random.dropout([1.0], 1.5), ArgumentError, "dropout: rate: expected a number in [0, 1]"),
         (lambda: random.categorical([0.0], 2), ShapeError, "categorical: logits: expected (batch, classes)"),
         (lambda: random.binomial((2,), -1, 0.5), ArgumentError, "binomial: counts: expected numbers of trials >= 0"),
+        (lambda: random.SeedGenerator(1, sead=2), ArgumentError, "SeedGenerator: expected seed and name"),
         (lambda: random.SeedGenerator(-1), ArgumentError, "SeedGenerator: seed: expected an int >= 0 or None"),
     ],
 )
