@@ -63,7 +63,7 @@ class Family:
         if member is None:
             return None
         if not hasattr(member, "get_config"):
-            return getattr(member, "__name__", type(member).__name__)
+            return get_registered_name(member)
         cls = type(member)
         own = self.by_name.get(cls.__name__) is cls
         return {

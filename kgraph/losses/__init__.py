@@ -155,7 +155,7 @@ def as_loss(identifier: Any) -> Loss | None:
 def serialize(loss: Any) -> Any:
     """The loss as Keras writes it into a model's configuration; functions as their name."""
     if not isinstance(loss, Loss):
-        return getattr(loss, "__name__", loss)
+        return get_registered_name(loss) if callable(loss) else loss
     return {
         "module": "keras.losses" if type(loss) in CLASSES else type(loss).__module__,
         "class_name": type(loss).__name__,

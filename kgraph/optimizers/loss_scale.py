@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from kgraph.errors import DTypeError
+from kgraph.families import Family
 from kgraph.ir.dtypes import f32
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import cast
 from kgraph.optimizers.base import Optimizer
-from kgraph.optimizers.rules import FAMILY as RULES
+from kgraph.optimizers.multi import MultiOptimizer
+from kgraph.optimizers.rules import CLASSES as RULES
 from kgraph.optimizers.schedules import LearningRateSchedule
 from kgraph.primitives.composites import equal, where
 from kgraph.primitives.composites import min as smallest
 from kgraph.trace import current_trace
 from kgraph.variable import Variable
+
+INNER = Family("optimizer", (*RULES, MultiOptimizer))
 
 
 class LossScaleOptimizer(Optimizer):
@@ -103,7 +107,7 @@ class LossScaleOptimizer(Optimizer):
         """Arguments that make an equal optimizer."""
         return {
             "name": self.name,
-            "inner_optimizer": RULES.serialize(self.inner_optimizer),
+            "inner_optimizer": INNER.serialize(self.inner_optimizer),
             "initial_scale": self.initial_scale,
             "dynamic_growth_steps": self.dynamic_growth_steps,
         }
@@ -111,7 +115,7 @@ class LossScaleOptimizer(Optimizer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Optimizer:
         """The optimizer that `get_config` described."""
-        return cls(**{**config, "inner_optimizer": RULES.deserialize(config["inner_optimizer"])})
+        return cls(**{**config, "inner_optimizer": INNER.deserialize(config["inner_optimizer"])})
 
 
 def _all_finite(gradients: list[Any]) -> Any:

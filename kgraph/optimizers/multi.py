@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 from kgraph.errors import ArgumentError, DTypeError
 from kgraph.families import Family
 from kgraph.optimizers.base import Optimizer
-from kgraph.optimizers.loss_scale import LossScaleOptimizer
 from kgraph.optimizers.rules import FAMILY as RULES
 from kgraph.variable import Variable
 
@@ -199,6 +198,6 @@ class MultiOptimizer(Optimizer):
 
 def _single(what: str, optimizer: Any) -> Optimizer:
     """`optimizer` if it is one that updates variables itself; DTypeError otherwise."""
-    if not isinstance(optimizer, Optimizer) or isinstance(optimizer, (LossScaleOptimizer, MultiOptimizer)):
+    if not isinstance(optimizer, Optimizer) or [*optimizer.rate_owners().values()] != [optimizer]:
         raise DTypeError(what, expected="an Optimizer that wraps no other", received=repr(optimizer))
     return optimizer

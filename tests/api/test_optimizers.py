@@ -35,6 +35,7 @@ from kgraph.optimizers import (
 from kgraph.optimizers.rules import CLASSES as RULE_CLASSES
 from kgraph.optimizers.schedules import ExponentialDecay
 from kgraph.primitives.composites import where
+from kgraph.registration import register_keras_serializable
 from kgraph.trace import Trace
 from kgraph.variable import Variable
 
@@ -237,14 +238,18 @@ def test_a_loss_scale_leaves_out_steps_that_overflow():
     assert (float(weight.array[0]), float(optimizer.dynamic_scale)) == (-0.5, 4)
 
 
-@pytest.mark.parametrize("optimizer", [
-    lambda: SGD(0.1, loss_scale_factor=1024.0), lambda: LossScaleOptimizer(SGD(0.1)),
+@pytest.mark.parametrize(("make", "scaled"), [
+    (SGD, lambda: SGD(loss_scale_factor=1024.0)),
+    *((cls, lambda cls=cls: LossScaleOptimizer(cls())) for cls in RULE_CLASSES),
+    (Adam, lambda: LossScaleOptimizer(MultiOptimizer(OptimizerMap(Adam(), {".*bias": Adam()})))),
 ])  # fmt: skip
-def test_a_scaled_loss_changes_nothing_else(optimizer: Callable[[], Optimizer], rng: np.random.Generator):
+def test_a_scaled_loss_changes_nothing_else(
+    make: type[Optimizer], scaled: Callable[[], Optimizer], rng: np.random.Generator
+):
     model, plain = (Sequential([Dense(2, input_shape=(3,))]) for _ in range(2))
     plain.set_weights(model.get_weights())
-    model.compile(optimizer(), "mse")
-    plain.compile(SGD(0.1), "mse")
+    model.compile(scaled(), "mse")
+    plain.compile(make(), "mse")
     x, y = rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
     assert model.train_on_batch(x, y) == plain.train_on_batch(x, y)
     for a, b in zip(model.get_weights(), plain.get_weights(), strict=True):
@@ -397,6 +402,27 @@ def test_several_optimizers_train_one_model(rng: np.random.Generator):
     assert [int(own.iterations) for own in (both, head, body)] == [6, 6, 6]
     with pytest.raises(AttributeError, match=r"each of \.optimizers has a learning rate of its own"):
         both.learning_rate = 0.1
+
+
+def test_optimizers_inside_others_come_back():
+    made = LossScaleOptimizer(MultiOptimizer(OptimizerMap(SGD(0.5), {".*bias": Adam(0.25)})))
+    copy = optimizers.deserialize(optimizers.serialize(made))
+    assert copy.get_config() == made.get_config()
+    assert [type(own) for own in copy.rate_owners().values()] == [Adam, SGD]
+
+
+def test_a_registered_function_chooses_optimizers_again():
+    made: list[Optimizer] = []
+
+    @register_keras_serializable("tests")
+    def by_rank(variable: Variable) -> Optimizer:
+        made.append(SGD(0.5 / len(variable.shape)))
+        return made[-1]
+
+    copy = optimizers.deserialize(optimizers.serialize(MultiOptimizer(by_rank)))
+    copy.build([Variable(np.zeros((2, 2), "float32"), "kernel"), Variable(np.zeros(2, "float32"), "bias")])
+    assert copy.optimizers == made
+    assert [float(own.learning_rate) for own in made] == [0.25, 0.5]
 
 
 @pytest.mark.parametrize("around", [LossScaleOptimizer, lambda inner: MultiOptimizer(OptimizerMap(inner))])
