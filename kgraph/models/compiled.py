@@ -13,13 +13,14 @@ from kgraph.keras_tensor import active_trace
 from kgraph.models.epochs import check_steps
 from kgraph.models.model_data import Data, free_data, input_arrays, training_data
 from kgraph.models.old_arguments import check_old
+from kgraph.models.predict_program import predict_program
 from kgraph.models.sample_weights import class_weights
 from kgraph.models.step_arguments import LabelTypes, StepArguments, WeightTypes
 from kgraph.models.step_methods import StepMethods, replaced
 from kgraph.models.step_metrics import held_metrics
 from kgraph.models.steps import Steps
 from kgraph.models.targets import Target
-from kgraph.models.training_programs import TrainingSetup, predict_program
+from kgraph.models.training_programs import TrainingSetup
 from kgraph.nesting import pack
 from kgraph.optimizers import Optimizer
 

@@ -26,7 +26,7 @@ from workloads import WORKLOADS
 STAGES = (
     ("load compiler", "kgraph.engine", "_compiler"),
     ("trace", "kgraph.models.training_programs", "TrainingSetup._train"),
-    ("trace", "kgraph.models.training_programs", "predict_program"),
+    ("trace", "kgraph.models.predict_program", "predict_program"),
     ("passes", "kgraph.engine", "CompiledProgram._run_passes"),
     ("from disk", "kgraph.runtime.stored_program", "StoredProgram.get"),
     ("load code", "kgraph.runtime.executable", "Executable.__init__"),

@@ -60,8 +60,8 @@ class Model:
     Attributes:
         title: for the table.
         shape: of one sample.
-        outputs: what makes the prediction, from `kgraph.layers`.
-        hidden: the layers before it.
+        hidden: layers, of `kgraph.layers`.
+        outputs: the layer behind them, which makes the prediction.
         labels: makes labels from a generator and the number of rows.
         loss: by name.
         batch, steps: rows of a step, steps of an epoch.
