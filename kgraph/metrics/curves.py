@@ -16,7 +16,7 @@ from kgraph.keras_tensor import shape_text
 from kgraph.lookup import find
 from kgraph.losses.base import align, type_of, weights_for
 from kgraph.metrics.base import Metric
-from kgraph.metrics.confusion import KINDS, ConfusionMetric, ratio
+from kgraph.metrics.confusion import KINDS, ConfusionMetric, listed_thresholds, ratio
 from kgraph.metrics.counts import add_counts
 from kgraph.primitives.composites import clip
 from kgraph.variable import Variable
@@ -25,6 +25,12 @@ from kgraph.variable import Variable
 def even_thresholds(count: int) -> list[float]:
     """`count` numbers from 0 to 1 at equal distances; 0.5 for one."""
     return [0.5] if count == 1 else [n / (count - 1) for n in range(count)]
+
+
+def _check_count(label: str, count: Any, least: int) -> None:
+    """ArgumentError unless a number of thresholds is an int that is large enough."""
+    if not isinstance(count, (int, np.integer)) or count < least:
+        raise ArgumentError(f"{label}: num_thresholds", expected=f"an int > {least - 1}", received=repr(count))
 
 
 class _BestUnderCondition(ConfusionMetric):
@@ -50,8 +56,7 @@ class _BestUnderCondition(ConfusionMetric):
         label = type(self).__name__
         if not 0 <= least <= 1:
             raise ArgumentError(f"{label}: {self.argument}", expected="a number in [0, 1]", received=repr(least))
-        if num_thresholds < 1:
-            raise ArgumentError(f"{label}: num_thresholds", expected="an int >= 1", received=repr(num_thresholds))
+        _check_count(label, num_thresholds, 1)
         super().__init__(even_thresholds(num_thresholds), KINDS, None, class_id, name, dtype)
         self.num_thresholds, self.least = num_thresholds, least
 
@@ -121,7 +126,7 @@ class AUC(Metric):
         summation_method: "interpolation" (trapezoids; for PR the interpolation of Davis and Goadrich, 2006), "minoring"
             or "majoring".
         name, dtype: as in `Metric`.
-        thresholds: numbers in (0, 1) in the place of equal distances.
+        thresholds: numbers in [0, 1] in the place of equal distances.
         multi_label: one area for each column of the predictions, and their mean.
         num_labels: number of columns; only with `multi_label`.
         label_weights: of the columns.
@@ -145,10 +150,9 @@ class AUC(Metric):
         self.curve = find("AUC(curve=...)", str(curve).upper(), {c: c for c in ("ROC", "PR", "PRGAIN")})
         methods = {m: m for m in ("interpolation", "minoring", "majoring")}
         self.summation_method = find("AUC(summation_method=...)", str(summation_method).lower(), methods)
-        self._given = None if thresholds is None else sorted(thresholds)
+        self._given = None if thresholds is None else sorted(listed_thresholds("AUC", thresholds, 0.5))
         self.num_thresholds = num_thresholds if self._given is None else len(self._given) + 2
-        if self.num_thresholds < 2:
-            raise ArgumentError("AUC: num_thresholds", expected="an int > 1", received=repr(num_thresholds))
+        _check_count("AUC", self.num_thresholds, 2)
         if num_labels and not multi_label:
             raise ArgumentError("AUC: num_labels", expected="multi_label=True with it", received=repr(num_labels))
         inner = even_thresholds(self.num_thresholds)[1:-1] if self._given is None else self._given
@@ -174,12 +178,22 @@ class AUC(Metric):
             raise ShapeError("AUC(multi_label=True)", expected="(batch, labels)", received=shape_text(kind))
         if not self.counts:
             self._make_counts(labels if isinstance(labels, int) else None)
+        self._check_labels(labels)
         if self.from_logits:
             y_pred = current_emitter().emit("sigmoid", y_pred)
         weights = None if sample_weight is None else weights_for(y_true, cast(sample_weight, dtype))
         if self.label_weights is not None and not self.multi_label:
             weights = self.label_weights + y_true * 0.0 if weights is None else weights * self.label_weights
         add_counts(self.counts, self.thresholds, y_true, clip(y_pred, 0.0, 1.0), weights, keep=int(self.multi_label))
+
+    def _check_labels(self, labels: Any) -> None:
+        """ShapeError unless so many columns are those counted so far, and those with weights."""
+        known = self.counts[KINDS[0]].shape[1:]
+        if known and labels != known[0]:
+            raise ShapeError("AUC(multi_label=True)", expected=f"{known[0]} labels", received=str(labels))
+        if isinstance(labels, int) and self.label_weights is not None and self.label_weights.shape != (labels,):
+            raise ShapeError("AUC(label_weights)", expected=f"{labels} weights, as there are labels",
+                             received=str(self.label_weights.tolist()))  # fmt: skip
 
     def result(self) -> Any:
         """The area so far."""

@@ -23,6 +23,7 @@ from kgraph.trace import Trace
 GOLDEN = losses_and_metrics()
 NAMES = sorted({key.split("/")[1] for key in GOLDEN if key.startswith("metric/")})
 
+COLUMNS = np.eye(3), np.full((3, 3), 0.5)  # labels and scores of three columns
 
 
 def made(name: str) -> metrics.Metric:
@@ -276,6 +277,13 @@ def test_names_in_every_spelling_mean_the_same():
         (lambda: metrics.Precision(1.5), r"Precision: thresholds: expected numbers in \[0, 1\], received 1.5"),
         (lambda: metrics.Recall("a"), r"Recall: thresholds: expected numbers in \[0, 1\], received 'a'"),
         (lambda: metrics.Recall([0.5, None]), r"Recall: thresholds: expected numbers in \[0, 1\], received \[0.5"),
+        (lambda: metrics.AUC(2.5), "AUC: num_thresholds: expected an int > 1, received 2.5"),
+        (lambda: metrics.RecallAtPrecision(0.5, "9"), "RecallAtPrecision: num_thresholds: expected an int > 0"),
+        (lambda: metrics.AUC(thresholds=[0.5, np.nan]), r"AUC: thresholds: expected numbers in \[0, 1\], received"),
+        (lambda: metrics.AUC(thresholds=2), r"AUC: thresholds: expected numbers in \[0, 1\], received 2"),
+        (lambda: metrics.AUC(multi_label=True, num_labels=2).update_state(*COLUMNS), "expected 2 labels, received 3"),
+        (lambda: metrics.AUC(multi_label=True, label_weights=[1, 2]).update_state(*COLUMNS), "expected 3 weights"),
+        (lambda: metrics.AUC(label_weights=[1, 2, 3, 4]).update_state(*COLUMNS), "expected 3 weights, as there are"),
         (lambda: metrics.AUC(1), "AUC: num_thresholds: expected an int > 1"),
         (lambda: metrics.AUC(curve="ROCK"), r"curve=...\)='ROCK': unknown. Did you mean 'ROC'"),
         (lambda: metrics.AUC(num_labels=3), "AUC: num_labels: expected multi_label=True"),
