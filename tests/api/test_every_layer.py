@@ -288,6 +288,7 @@ def test_json_text_makes_the_same_layer_and_the_same_model(row: Row):
 @pytest.mark.filterwarnings("ignore:.*does not support masking")  # Flatten behind Masking
 @by_row
 def test_a_training_step_changes_the_weights(row: Row):
+    kgraph.utils.set_random_seed(0)  # a random map may turn a whole picture into zeros, which train nothing
     tensors = [kgraph.Input(shape, dtype="int32" if row.ints else "float32") for shape in row.inputs]
     model = kgraph.Model(tensors, L.Dense(2)(L.Flatten()(row.call(row.make(), *tensors))))
     rng = np.random.default_rng(zlib.crc32(type(model.layers[-3]).__name__.encode()))
