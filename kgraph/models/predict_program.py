@@ -8,6 +8,7 @@ import numpy as np
 
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, DTypeError
+from kgraph.ir.dims import DimExpr
 from kgraph.ir.dtypes import f32
 from kgraph.ir.graph import Value
 from kgraph.ir.opdef import emitting
@@ -87,7 +88,7 @@ def predict_program(model: TrainableModel) -> tuple[CompiledProgram, Any]:
 
 def _predicted(trace: Trace, leaf: Any) -> Value:
     """A result of `predict_step` as a value of the program."""
-    if isinstance(leaf, (Operators, int, float, np.ndarray, np.generic)):
-        return trace.lift(lift(leaf, f32), "predict_step")
+    if isinstance(leaf, (Operators, DimExpr, int, float, np.ndarray, np.generic)):
+        return trace.lift(lift(leaf, None if isinstance(leaf, DimExpr) else f32), "predict_step")
     raise DTypeError("predict_step: what it returns", expected="tensors, alone or in dicts, lists and tuples",
                      received=type(leaf).__name__)  # fmt: skip

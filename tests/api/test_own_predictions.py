@@ -72,11 +72,13 @@ def test_results_that_have_no_rows_are_joined():
 def test_a_prediction_may_hold_numbers(stream):
     class Numbers(kgraph.Sequential):
         def predict_step(self, data):
-            return {"y": data, "version": 3, "half": 0.5, "table": np.arange(4).reshape(2, 2), "flag": np.bool_(True)}
+            return {"y": data, "rows": ops.shape(data)[0], "version": 3, "half": 0.5,
+                    "table": np.arange(4).reshape(2, 2), "flag": np.bool_(True)}  # fmt: skip
 
     model = Numbers([kgraph.Input((8,)), layers.Dense(1)])
     made = model.predict(((X[n : n + 32],) for n in (0, 32)) if stream else X[:64], verbose=0)
     np.testing.assert_array_equal(made["y"], X[:64])
+    np.testing.assert_array_equal(made["rows"], [32, 32])
     np.testing.assert_array_equal(made["version"], [3, 3])
     np.testing.assert_array_equal(made["half"], [0.5, 0.5])
     np.testing.assert_array_equal(made["table"], [[0, 1], [2, 3], [0, 1], [2, 3]])
