@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,6 @@ class LearningRateScheduler(Callback):
         verbose: 1 to write the rate.
     """
 
-    adds = ("learning_rate",)
-
     def __init__(self, schedule: Callable[..., Any], verbose: int = 0) -> None:
         super().__init__()
         if not callable(schedule):
@@ -53,6 +51,11 @@ class LearningRateScheduler(Callback):
         self.schedule = schedule
         self.verbose = verbose
         self._takes_rate = _takes_two(schedule)
+
+    def check_names(self, names: Sequence[str], batch_names: Sequence[str]) -> None:
+        """The rates come into the logs; those of a `MultiOptimizer` may not be known yet."""
+        super().check_names(names, batch_names)
+        self.adds = tuple(self.model.optimizer.rate_owners()) or None
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """The optimizer must have a rate that can be set."""
@@ -108,8 +111,6 @@ class ReduceLROnPlateau(MonitorCallback):
         epsilon: old spelling of `min_delta`.
     """
 
-    adds = ("learning_rate",)
-
     def __init__(
         self, monitor: str = "val_loss", factor: float = 0.1, patience: int = 10, verbose: int = 0, mode: str = "auto",
         min_delta: float = 1e-4, cooldown: int = 0, min_lr: float = 0.0, *, epsilon: float | None = None,
@@ -123,6 +124,11 @@ class ReduceLROnPlateau(MonitorCallback):
         self.cooldown = cooldown
         self.min_lr = min_lr
         self.wait = self.cooldown_counter = 0
+
+    def check_names(self, names: Sequence[str], batch_names: Sequence[str]) -> None:
+        """The rates come into the logs; those of a `MultiOptimizer` may not be known yet."""
+        super().check_names(names, batch_names)
+        self.adds = tuple(self.model.optimizer.rate_owners()) or None
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Forget an earlier training; the optimizer must have a rate that can be set."""

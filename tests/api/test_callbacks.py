@@ -204,6 +204,16 @@ def test_rates_of_several_optimizers_are_set_and_recorded(form: str, stream: boo
     assert (history[kernels], history[biases]) == ([0.125, 0.125, 0.0625, 0.0625], [0.03125] * 4)
 
 
+@pytest.mark.parametrize("form", ["map", "function"])
+def test_rates_of_several_optimizers_can_be_monitored(form: str):
+    both, (rate, _) = two_optimizers(form)
+    stops = cb.EarlyStopping(rate, mode="max")
+    scheduler = cb.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    assert len(fit(model_of(both), scheduler, stops, epochs=5).history[rate]) == 2
+    with pytest.raises(ArgumentError, match=r"monitor='learning_rate'.*the logs have no such value"):
+        fit(model_of(both), scheduler, cb.EarlyStopping("learning_rate", mode="max"))
+
+
 def test_a_schedule_of_one_of_several_optimizers_is_found_before_the_first_epoch():
     schedule = kg.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
     by_path = kg.optimizers.OptimizerMap(kg.optimizers.SGD(0.1), {".*bias": kg.optimizers.SGD(schedule)})
