@@ -36,8 +36,10 @@ def graph_config(graph: LayerGraph) -> dict[str, Any]:
         nodes += [node for node in operation.inbound_nodes if node in members]
 
     def place(tensor: KerasTensor) -> list[Any]:
-        node = tensor.node
+        node = graph.stand_ins[tensor].tensor.node if tensor in graph.stand_ins else tensor.node
         assert node is not None
+        if isinstance(node.operation, InputLayer):
+            return [node.operation.name, 0, 0]
         return [node.operation.name, calls[node.operation].index(node), node.outputs.index(tensor)]
 
     def entry(operation: Operation) -> dict[str, Any]:

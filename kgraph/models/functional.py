@@ -26,6 +26,7 @@ class LayerGraph:
 
     Attributes:
         nodes: the calls, in an order in which they can run.
+        stand_ins: for inputs that are results of layers, the input layers that take their place, as in Keras.
         operations: layers and functions, as Keras orders them: by their distance from the outputs, far ones first.
 
     Raises:
@@ -44,7 +45,13 @@ class LayerGraph:
         if len(set(self.flat_inputs)) != len(self.flat_inputs):
             raise GraphError("Model(inputs=...)", expected="each tensor once")
         self.nodes, found = _in_order(self.flat_inputs, self.flat_outputs)
-        self.operations = _as_keras_orders(self.nodes, found, self.flat_inputs)
+        self.stand_ins = {
+            tensor: InputLayer(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+            for tensor in self.flat_inputs
+            if tensor.node is None or not isinstance(tensor.node.operation, InputLayer)
+        }
+        entries = [self.stand_ins[t].tensor if t in self.stand_ins else t for t in self.flat_inputs]
+        self.operations = _as_keras_orders(self.nodes, found, dict(zip(self.flat_inputs, entries)))
         check_names(self.operations)
 
     @property
@@ -146,21 +153,24 @@ def _in_order(
 
 
 def _as_keras_orders(
-    nodes: list[FunctionalNode], met: dict[Operation, int], inputs: list[KerasTensor]
+    nodes: list[FunctionalNode], met: dict[Operation, int], entries: dict[KerasTensor, KerasTensor]
 ) -> list[Operation]:
-    """Operations by decreasing depth, then in the order in which they were met; weights follow this order."""
-    members = set(nodes)
+    """Operations by decreasing depth, then in the order in which they were met; weights follow this order.
+
+    `entries` gives for each input the tensor of the input layer that stands for it.
+    """
+    members = {*nodes, *(tensor.node for tensor in entries.values())}
     depth_of_node: dict[FunctionalNode, int] = {}
     depth_of: dict[Operation, int] = {}
     for node in reversed(nodes):
         depth = max(depth_of_node.get(node, 0), depth_of.get(node.operation, 0))
         depth_of[node.operation] = depth_of_node[node] = depth
-        for before in (tensor.node for tensor in node.inputs):
+        for before in (entries.get(tensor, tensor).node for tensor in node.inputs):
             if before is not None and before in members:
                 depth_of_node[before] = max(depth + 1, depth_of_node.get(before, 0))
-    for tensor in inputs:
-        if tensor.node is not None and isinstance(tensor.node.operation, InputLayer):
-            depth_of.setdefault(tensor.node.operation, 0)
+    for tensor in entries.values():
+        if tensor.node is not None:
+            depth_of.setdefault(tensor.node.operation, depth_of_node.get(tensor.node, 0))
     return sorted(depth_of, key=lambda operation: (-depth_of[operation], met.get(operation, -1)))
 
 
