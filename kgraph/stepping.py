@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kgraph.config import settings
 from kgraph.engine import CompiledProgram
+from kgraph.errors import ShapeError
 from kgraph.numeric_guard import Batches, GuardedBatches
 from kgraph.runtime.batches import NativeBatches
 from kgraph.runtime.sizes import bind_sizes
@@ -35,14 +36,15 @@ class SteppedBatches:
         self.steps = -(-len(arrays[0]) // batch_size)
         graph = program.program.graph
         types = [value.type for value in graph.inputs[: len(arrays)]]
-        program.check_sizes([a[:batch_size] for a in arrays])
+        first = [a[:batch_size] for a in arrays]
+        program.check_sizes(first)
         outputs = [value.type for value in graph.outputs[: len(program.program.results)]]
         names = graph.size_names()
-        sizes = dict(zip(names, bind_sizes(types, arrays, names), strict=True))
+        sizes = dict(zip(names, bind_sizes(types, first, names), strict=True))
         self.with_rows = [bool(t.rank) and t.shape[0] == types[0].shape[0] for t in outputs]
         self.results = [
-            np.empty(t.concrete(sizes) if with_rows else (self.steps, *t.concrete(sizes)), t.dtype.to_numpy())
-            for t, with_rows in zip(outputs, self.with_rows, strict=True)
+            np.empty((len(arrays[0]), *shape[1:]) if with_rows else (self.steps, *shape), t.dtype.to_numpy())
+            for t, with_rows, shape in zip(outputs, self.with_rows, (t.concrete(sizes) for t in outputs), strict=True)
         ]
 
     def shuffle(self, order: Array | None) -> None:
@@ -133,10 +135,28 @@ def batch_loop(
         batch_size: rows of each batch; the last has the rest.
         execution: "native" or "interpreter"; None means the setting in force.
         guarded: whether a NaN or Inf is an error.
+
+    Raises:
+        ShapeError: the program has a batch size of its own, and these batches have another.
     """
     program.check(arrays)
     way, batches = execution or settings().execution, None
-    if way == "native" and program.artifact.batches:
+    in_parts = _has_fixed_parts(program, len(arrays[0]), batch_size) if arrays else False
+    if way == "native" and program.artifact.batches and not in_parts:
         batches = NativeBatches(program.executable, arrays, batch_size)
     made: Batches = batches or SteppedBatches(program, arrays, batch_size, way)
     return BatchLoop(GuardedBatches(made, program, arrays, batch_size) if guarded else made)
+
+
+def _has_fixed_parts(program: CompiledProgram, rows: int, batch_size: int) -> bool:
+    """Whether there are several batches of a size that the program fixes, as models with states between them do."""
+    shape = program.argument_types[0].shape
+    if not shape or not isinstance(shape[0], int) or not rows or rows == shape[0] <= batch_size:
+        return False
+    if batch_size != shape[0]:
+        expected = f"{shape[0]}, which the model's inputs fix"
+        raise ShapeError("batch_size", expected=expected, received=str(min(batch_size, rows)))
+    if rows % batch_size:
+        expected = f"a multiple of {batch_size} rows, the batch size that the model's inputs fix"
+        raise ShapeError("data", expected=expected, received=f"{rows} rows")
+    return True

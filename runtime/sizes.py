@@ -29,7 +29,7 @@ def bind_sizes(
                 fits = fits and evaluate(dim, sizes) == size
         if not fits:
             raise ShapeError(f"argument {number}", expected=str(keras_shape(type_.shape)), received=str(shape),
-                             fix=f"Sizes so far: {sizes}")  # fmt: skip
+                             fix=f"Sizes so far: {sizes}" if sizes else "")  # fmt: skip
     return tuple(sizes[name] for name in names)
 
 

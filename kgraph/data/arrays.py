@@ -102,7 +102,7 @@ def named_arrays(data: Any, names: Sequence[str], argument: str) -> list[tuple[s
 def prepare(array: Array, type_: TensorType, name: str) -> Array:
     """`array` in the element type and shape that a program takes; a copy only where it must be one.
 
-    A last axis of size 1 may be missing or too much, as in Keras.
+    A last axis of size 1 may be missing or too much, as in Keras. Rows may be those of several batches of fixed size.
 
     Raises:
         ShapeError: a size that the model fixes differs.
@@ -114,7 +114,8 @@ def prepare(array: Array, type_: TensorType, name: str) -> Array:
     elif array.ndim == len(wanted) + 1 and array.shape[-1] == 1:
         array = array[..., 0]
     fits = array.ndim == len(wanted) and all(
-        not isinstance(dim, int) or dim == size for dim, size in zip(wanted, array.shape, strict=True)
+        not isinstance(dim, int) or dim == size or (axis == 0 and size > dim)
+        for axis, (dim, size) in enumerate(zip(wanted, array.shape, strict=True))
     )
     if not fits:
         raise ShapeError(name, expected=shape_text(type_), received=str(array.shape), fix=_hint(array, type_))
@@ -194,10 +195,10 @@ def canonical(array: Array) -> Array:
 
 
 def target_type(array: Array, like: TensorType, dtype: DType) -> TensorType:
-    """The type of targets: the batch size is free, and so is every size that is free in the output `like`."""
+    """The type of targets: rows are those of the output `like`, and every size is free that is free there."""
     dims: list[Dim] = [BATCH, *array.shape[1:]]
     for axis, dim in enumerate(like.shape[: len(dims)]):
-        if isinstance(dim, DimExpr):
+        if isinstance(dim, DimExpr) or not axis:
             dims[axis] = dim
     return TensorType(dtype, tuple(dims))
 

@@ -54,7 +54,8 @@ def prepared_weights(array: np.ndarray, target: Target, name: str) -> tuple[np.n
     """
     prediction = target.prediction
     if array.size == len(array):
-        type_ = TensorType(prediction.dtype, (BATCH,))
+        fixed = prediction.rank and isinstance(prediction.shape[0], int)
+        type_ = TensorType(prediction.dtype, (prediction.shape[0] if fixed else BATCH,))
         return prepare(array.reshape(-1), type_, name), type_
     if array.shape[-1] == 1:
         array = array[..., 0]

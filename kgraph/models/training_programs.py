@@ -9,7 +9,7 @@ from typing import Any
 from kgraph.data import warn_user
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError, DataError, StateError
-from kgraph.ir.dtypes import dtype_of, f32
+from kgraph.ir.dtypes import DType, dtype_of, f32
 from kgraph.ir.graph import Value
 from kgraph.ir.location import layer_scope
 from kgraph.ir.opdef import emitting
@@ -292,7 +292,7 @@ class TrainingSetup:
                 raise ArgumentError(f"loss of output '{target.name}'", expected="one number",
                                     received="a loss without reduction")  # fmt: skip
             if tracker is not None and track:
-                tracker.update_state(part, sample_weight=size(BATCH, part.dtype))
+                tracker.update_state(part, sample_weight=_rows(part.dtype))
             parts.append(part if target.weight is None else part * target.weight)
         parts += further
         if not parts and not trace.training:
@@ -308,7 +308,7 @@ class TrainingSetup:
 
     def track_loss(self, loss: Any) -> None:
         """Let the running value of the loss take in a batch, with its rows for a weight."""
-        rows = size(BATCH, dtype_of(self.loss_tracker.dtype))
+        rows = _rows(dtype_of(self.loss_tracker.dtype))
         self.loss_tracker.update_state(cast(loss, rows.dtype), sample_weight=rows)
 
     def update_metrics(self, labels: Sequence[Any], predictions: Sequence[Value], weights: Sequence[Any]) -> None:
@@ -339,6 +339,12 @@ class TrainingSetup:
         self._take_shown()
         compiled = [CompiledMetrics(model)] if self._metrics or self._weighted_metrics else []
         return [self.loss_tracker, *compiled, *self._added.values()]
+
+
+def _rows(dtype: DType) -> Any:
+    """The number of rows of a batch, as a tensor: a constant where the model's inputs fix it."""
+    first = current_trace().arguments[0].type.shape[:1]
+    return size(first[0] if first and isinstance(first[0], int) else BATCH, dtype)
 
 
 def _refuse_softmax_of_one(trace: Trace, target: Target, prediction: Value) -> None:
