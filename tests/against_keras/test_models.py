@@ -85,7 +85,34 @@ def decoder_with_states(k, source, target, mask):
     return k.layers.TimeDistributed(k.layers.Dense(2, activation="softmax"))(y)
 
 
+def cells_of_ones_own(k, x, mask):
+    """A cell with two states of different sizes and layers inside, in both directions."""
+
+    class Cell(k.layers.Layer):
+        def __init__(self, units, **kwargs):
+            super().__init__(**kwargs)
+            self.units, self.output_size, self.state_size = units, units, [units, 2 * units]
+            self.first, self.second = k.layers.Dense(units, name="first"), k.layers.Dense(2 * units, name="second")
+
+        def build(self, shape):
+            self.first.build((shape[0], shape[-1] + self.units))
+            self.second.build((shape[0], self.units))
+            self.built = True
+
+        def call(self, inputs, states, training=False):
+            y = k.ops.tanh(self.first(k.ops.concatenate([inputs, states[0]], -1)))
+            z = states[1] * 0.5 + self.second(y)
+            return y, [y + z[:, : self.units], z]
+
+        def get_config(self):
+            return {**super().get_config(), "units": self.units}
+
+    rnn = k.layers.RNN(k.utils.register_keras_serializable("own")(Cell)(3), return_sequences=True)
+    return k.layers.Bidirectional(rnn)(x, mask=mask)
+
+
 CASES = [
+    ModelCase("cells_of_ones_own", [(6, 4), STEPS], build=cells_of_ones_own),
     ModelCase("unused_input", [(4,), (3,)], build=unused_input),
     ModelCase("between_results", [(4,)], build=between_results),
     ModelCase("shared_with_masks", [(6, 4), IDS], build=shared_with_masks),
