@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 import threading
+import time
 from array import array as numbers
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from kgraph.runtime.loader import LoadedCode
 
 # How long a thread spins before it sleeps: ticks of the time-stamp counter, or rounds on ARM; about 50 us.
 _SPIN_TICKS = 150_000 if platform.machine() in ("x86_64", "AMD64") else 5_000
+# Seconds between two looks at the processors of the threads.
+_BETWEEN_LOOKS = 0.01
 _LINE = 64
 _LINUX = sys.platform.startswith("linux")
 
@@ -71,6 +74,11 @@ def _new_team(threads: int) -> tuple[numbers[int], int]:
     return memory, address
 
 
+def _processor_of(thread: int) -> int:
+    """The processor on which a thread of this process runs, or ran last."""
+    return int(Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[36])
+
+
 class Pool:
     """A caller and `threads` - 1 workers, which wait in native code without the interpreter lock.
 
@@ -94,6 +102,8 @@ class Pool:
         ]
         for thread in self._workers:
             thread.start()
+        self._sleeps = (self._team - self._memory.buffer_info()[0]) // 8 + Team.SLEEPS
+        self._next_look = 0.0
         atexit.register(self.stop)
 
     @contextlib.contextmanager
@@ -108,7 +118,28 @@ class Pool:
 
     def run(self, function: int, argument: int) -> None:
         """Call the native function at an address as (argument, team, tid) in all threads; the pool is reserved."""
+        before = self._memory[self._sleeps]
         self._dispatch(self._team, function, argument)
+        if self._memory[self._sleeps] != before and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _BETWEEN_LOOKS
+            with contextlib.suppress(OSError):  # where there is no /proc, or no leave to choose, all stays as it is
+                self._spread()
+
+    def _spread(self) -> None:
+        """Move workers that have come to share a processor, if there are others.
+
+        Threads that wait for each other are hardly ever ready to run at the same time, so that the system sees no
+        reason to part them: once on one processor they would stay there and take twice as long. A worker that was
+        moved stays away from the processors of the caller and of the workers before it.
+        """
+        free = os.sched_getaffinity(0) - {_processor_of(threading.get_native_id())}
+        for thread in self._workers:
+            worker = thread.native_id
+            if worker is None or not free:
+                return
+            if _processor_of(worker) not in free:
+                os.sched_setaffinity(worker, free)
+            free.discard(_processor_of(worker))
 
     def stop(self) -> None:
         """End the workers, unless they are at work for another thread."""

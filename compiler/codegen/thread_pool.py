@@ -69,6 +69,7 @@ def _emit_wait(module: Module, target: Target) -> None:
     f.start_block(sleep)
     sleepers = _field(f, Team.SLEEPERS)
     f.assign(f"atomicrmw add ptr {sleepers}, i32 1 seq_cst")
+    f.assign(f"atomicrmw add ptr {_field(f, Team.SLEEPS)}, i64 1 monotonic")
     _futex(f, target, "%word", _WAIT, "%old")
     f.assign(f"atomicrmw sub ptr {sleepers}, i32 1 seq_cst")
     f.branch_if(f.binary("icmp ne", "i32", _word(f, "%word"), "%old"), done, doze)

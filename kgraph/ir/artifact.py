@@ -169,11 +169,12 @@ class Team:
     """Layout of what the threads of a pool share: 64-bit fields; words that threads wait on have cache lines alone.
 
     GENERATION counts the calls that were started, FINISHED the workers that are done with the last one; ARRIVED and
-    PHASE belong to the barrier, SLEEPERS counts the threads that sleep in the kernel.
+    PHASE belong to the barrier, SLEEPERS counts the threads that sleep in the kernel, SLEEPS how often one began to.
     """
 
     THREADS, FUNCTION, ARGUMENT, SYSCALL, SPIN = range(5)
     GENERATION, FINISHED, ARRIVED, PHASE, SLEEPERS = range(8, 48, 8)
+    SLEEPS = SLEEPERS + 1
     FIELDS = 48
 
 

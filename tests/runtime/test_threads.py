@@ -16,6 +16,7 @@ from random_graphs import random_graph
 
 import kgraph as kg
 import kgraph.runtime.sharing as sharing
+import kgraph.runtime.threads as pools
 from kgraph.compiler.native import compile_native
 from kgraph.compiler.pipeline import run
 from kgraph.compiler.pipelines import EXPAND, OPTIMIZE
@@ -185,6 +186,7 @@ import os, sys, warnings
 import numpy as np
 import kgraph as kg
 import kgraph.runtime.sharing as sharing
+import kgraph.runtime.threads as pools
 sharing.LEAST_WORK = 1
 model = kg.Sequential([kg.Input((30,)), kg.layers.Dense(200), kg.layers.Dense(3)])
 model.compile("adam", "mse")
@@ -215,6 +217,31 @@ def test_sleeping_workers_wake_up(everything_shared):
     second, _ = trained(2)
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_workers_leave_the_processor_of_the_caller(everything_shared, monkeypatch):
+    mine, *others = sorted(os.sched_getaffinity(0))
+    places: dict[int, int] = {}
+    monkeypatch.setattr(pools, "_processor_of", lambda thread: places.get(thread, mine))
+    monkeypatch.setattr(pools, "_BETWEEN_LOOKS", 0.0)
+    trained(2)
+    (pool,) = (pool for count, pool in pools._pools(os.getpid())[0].items() if count == 2)
+    worker = pool._workers[0].native_id
+    try:
+        pool._spread()
+        assert os.sched_getaffinity(worker) == set(others)
+        os.sched_setaffinity(worker, {mine, *others})
+        places[worker] = others[0]
+        pool._spread()
+        assert os.sched_getaffinity(worker) == {mine, *others}
+        places[worker] = mine
+        for _ in range(20):  # after calls in which a thread fell asleep
+            time.sleep(0.01)
+            trained(2)
+        assert os.sched_getaffinity(worker) == set(others)
+    finally:
+        os.sched_setaffinity(worker, {mine, *others})
 
 
 def test_quota_of_the_control_group(tmp_path):
