@@ -21,7 +21,7 @@ from kgraph.compiler.native import compile_native
 from kgraph.compiler.pipeline import run
 from kgraph.compiler.pipelines import EXPAND, OPTIMIZE
 from kgraph.config import override
-from kgraph.ir.artifact import KernelCall, MemoryPlan, Place, Step
+from kgraph.ir.artifact import KernelCall, MemoryPlan, Place, Step, Team
 from kgraph.ir.dims import symbol
 from kgraph.ir.dtypes import f32
 from kgraph.ir.opdef import Sample
@@ -227,7 +227,7 @@ def test_workers_leave_the_processor_of_the_caller(everything_shared, monkeypatc
     monkeypatch.setattr(pools, "_BETWEEN_LOOKS", 0.0)
     trained(2)
     (pool,) = (pool for count, pool in pools._pools(os.getpid())[0].items() if count == 2)
-    worker = pool._workers[0].native_id
+    worker, spin = pool._workers[0].native_id, pool._sleeps - Team.SLEEPS + Team.SPIN
     try:
         pool._spread()
         assert os.sched_getaffinity(worker) == set(others)
@@ -236,11 +236,11 @@ def test_workers_leave_the_processor_of_the_caller(everything_shared, monkeypatc
         pool._spread()
         assert os.sched_getaffinity(worker) == {mine, *others}
         places[worker] = mine
-        for _ in range(20):  # after calls in which a thread fell asleep
-            time.sleep(0.01)
-            trained(2)
+        pool._memory[spin] = 1  # who waits falls asleep at once
+        trained(2)
         assert os.sched_getaffinity(worker) == set(others)
     finally:
+        pool._memory[spin] = pools._SPIN_TICKS
         os.sched_setaffinity(worker, {mine, *others})
 
 
