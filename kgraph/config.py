@@ -68,15 +68,17 @@ def _from_environment() -> Settings:
         target_cpu=env.get("KGRAPH_TARGET_CPU") or "host",
         dump=env.get("KGRAPH_DUMP", ""),
         verify=verify == "1",
-        num_threads=_number("KGRAPH_NUM_THREADS", env.get("KGRAPH_NUM_THREADS") or "0"),
+        num_threads=_threads("KGRAPH_NUM_THREADS", env.get("KGRAPH_NUM_THREADS") or "0"),
         cache=env.get("KGRAPH_CACHE", ""),
     )
 
 
-def _number(name: str, text: str) -> int:
-    if not text.strip().isdigit():
-        raise ArgumentError(name, expected="a number of threads, 0 for all", received=repr(text))
-    return int(text)
+def _threads(name: str, text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if 0 <= (count := int(text)) <= MAX_THREADS:
+            return count
+    received = repr(text if len(text) <= 40 else f"{text[:40]}...")
+    raise ArgumentError(name, expected=f"a number of threads, 0 (all) to {MAX_THREADS}", received=received)
 
 
 _settings: ContextVar[Settings | None] = ContextVar("kgraph_settings", default=None)

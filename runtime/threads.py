@@ -12,12 +12,15 @@ import platform
 import sys
 import threading
 import time
+import warnings
 from array import array as numbers
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from kgraph.config import settings
+from kgraph.errors import KgraphWarning
 from kgraph.ir.artifact import Artifact, Team
+from kgraph.ir.location import user_location
 from kgraph.runtime.loader import LoadedCode
 
 # How long a thread spins before it sleeps: ticks of the time-stamp counter, or rounds on ARM; about 50 us.
@@ -39,21 +42,34 @@ def thread_count() -> int:
 @functools.cache
 def _available(process: int) -> int:
     """Processors of the affinity mask, but no more than the control group's quota pays for."""
-    return max(1, min(len(os.sched_getaffinity(process)), _quota(Path("/sys/fs/cgroup"))))
+    groups = _control_groups(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
+    return max(1, min(len(os.sched_getaffinity(process)), *map(_quota, groups)))
 
 
-def _quota(root: Path) -> int:
-    """Processors that the control group may use, from the files of either version; very many without a quota."""
-    pairs = [("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")]
-    for name, period_name in pairs:
-        try:
-            words = (root / name).read_text().split()
-            words += (root / period_name).read_text().split() if period_name else []
-            quota, period = int(words[0]), int(words[1])
-        except (OSError, ValueError, IndexError):
-            continue
-        if quota > 0 and period > 0:
-            return max(1, math.ceil(quota / period))
+def _control_groups(root: Path, membership: Path) -> Iterator[Path]:
+    """Folders of the control groups of this process, of either version; a quota holds for all groups in a group.
+
+    Containers see their own group at the root, and may read of a path that exists outside only.
+    """
+    yield from (root, root / "cpu")
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        mounts = [root, root / "unified"] if not controllers else [root / "cpu", root / controllers]
+        if not controllers or "cpu" in controllers.split(","):
+            inner = PurePosixPath(path.lstrip("/"))
+            yield from (mount / group for mount in mounts for group in (inner, *inner.parents))
+
+
+def _quota(group: Path) -> int:
+    """Processors that a control group may use, from the files of either version; very many without a quota."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = (int(word) for name in names for word in (group / name).read_text().split())
+            if quota > 0 and period > 0:
+                return max(1, math.ceil(quota / period))
     return sys.maxsize
 
 
@@ -100,11 +116,25 @@ class Pool:
             threading.Thread(target=worker, args=(self._team, n), name=f"kgraph-worker-{n}", daemon=True)
             for n in range(1, threads)
         ]
-        for thread in self._workers:
-            thread.start()
-        self._sleeps = (self._team - self._memory.buffer_info()[0]) // 8 + Team.SLEEPS
+        self._fields = (self._team - self._memory.buffer_info()[0]) // 8
+        self._sleeps = self._fields + Team.SLEEPS
         self._next_look = 0.0
         atexit.register(self.stop)
+        self._start()
+
+    def _start(self) -> None:
+        """Start the workers; where the system refuses some, the pool is as large as it can be, and says so once."""
+        for started, thread in enumerate(self._workers):
+            try:
+                thread.start()
+            except RuntimeError as error:
+                del self._workers[started:]
+                self._memory[self._fields + Team.THREADS] = started + 1
+                text = f"expected {self.threads} threads, the system allows {started + 1}: {error}. "
+                place = user_location()
+                fix = "Set KGRAPH_NUM_THREADS to fewer, or raise the limit of processes"
+                warnings.warn_explicit(text + fix, KgraphWarning, place.file or "kgraph", place.line)
+                return
 
     @contextlib.contextmanager
     def reserved(self) -> Iterator[bool]:

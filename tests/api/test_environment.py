@@ -40,6 +40,9 @@ def test_the_environment_is_read_when_a_setting_is_asked_for(process_settings: p
 @pytest.mark.parametrize(("name", "value", "words"), (
     ("KGRAPH_EXECUTION", "natve", "KGRAPH_EXECUTION: expected native or interpreter, received 'natve'"),
     ("KGRAPH_VERIFY", "maybe", "KGRAPH_VERIFY: expected 0 or 1, received 'maybe'"),
+    *(("KGRAPH_NUM_THREADS", value,
+       rf"KGRAPH_NUM_THREADS: expected a number of threads, 0 \(all\) to 1024, received '{value[:40]}(\.\.\.)?'")
+      for value in ("two", "-1", "1025", "²", "9" * 5000)),
 ))  # fmt: skip
 def test_a_wrong_value_names_the_variable(process_settings: pytest.MonkeyPatch, name: str, value: str, words: str):
     process_settings.setenv(name, value)

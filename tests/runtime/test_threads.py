@@ -29,7 +29,7 @@ from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY
 from kgraph.random_seed import set_random_seed
 from kgraph.runtime.executable import Executable
-from kgraph.runtime.threads import _quota, thread_count
+from kgraph.runtime.threads import _control_groups, _quota, thread_count
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -244,19 +244,76 @@ def test_workers_leave_the_processor_of_the_caller(everything_shared, monkeypatc
         os.sched_setaffinity(worker, {mine, *others})
 
 
+def quota(root, membership=""):
+    """Processors that the control groups below `root` grant a process with such a /proc/self/cgroup."""
+    (root / "membership").write_text(membership)
+    return min(map(_quota, _control_groups(root, root / "membership")))
+
+
+def write(folder, **files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("_", ".", 1)).write_text(text)
+
+
 def test_quota_of_the_control_group(tmp_path):
-    assert _quota(tmp_path) == sys.maxsize
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert _quota(tmp_path) == sys.maxsize
-    (tmp_path / "cpu.max").write_text("150000 100000\n")
-    assert _quota(tmp_path) == 2
+    assert quota(tmp_path) == sys.maxsize
+    write(tmp_path, cpu_max="max 100000\n")
+    assert quota(tmp_path) == sys.maxsize
+    write(tmp_path, cpu_max="150000 100000\n")
+    assert quota(tmp_path) == 2
+    write(tmp_path, cpu_max="20000 100000\n")
+    assert quota(tmp_path) == 1
     (tmp_path / "cpu.max").unlink()
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert _quota(tmp_path) == sys.maxsize
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("300000\n")
-    assert _quota(tmp_path) == 3
+    write(tmp_path / "cpu", cpu_cfs_quota_us="-1\n", cpu_cfs_period_us="100000\n")
+    assert quota(tmp_path) == sys.maxsize
+    write(tmp_path / "cpu", cpu_cfs_quota_us="300000\n")
+    assert quota(tmp_path) == 3
+
+
+@pytest.mark.parametrize("garbage", ["", "100000", "many 100000", "100000 0", "-5 100000", "1 2 3"])
+def test_files_that_say_nothing_are_no_quota(tmp_path, garbage):
+    write(tmp_path, cpu_max=garbage)
+    assert quota(tmp_path) == sys.maxsize
+
+
+def test_quota_of_groups_in_groups(tmp_path):
+    """As systemd makes them: a quota of the service, another of the slice round it."""
+    write(tmp_path / "a.slice" / "b.service" / "c", cpu_max="max 100000\n")
+    write(tmp_path / "a.slice" / "b.service", cpu_max="250000 100000\n")
+    write(tmp_path / "a.slice", cpu_max="800000 100000\n")
+    write(tmp_path / "other", cpu_max="100000 100000\n")
+    assert quota(tmp_path, "0::/a.slice/b.service/c\n") == 3
+    assert quota(tmp_path, "0::/a.slice\n") == 8
+    assert quota(tmp_path, "0::/not/seen/in/a/container\n") == sys.maxsize
+
+
+@pytest.mark.parametrize("mount", ["cpu", "cpu,cpuacct"])
+def test_quota_of_groups_in_groups_of_version_1(tmp_path, mount):
+    write(tmp_path / mount / "docker" / "1", cpu_cfs_quota_us="120000\n", cpu_cfs_period_us="50000\n")
+    write(tmp_path / "memory" / "docker" / "1", cpu_cfs_quota_us="1\n", cpu_cfs_period_us="50000\n")
+    lines = "5:memory:/docker/1\n2:cpu,cpuacct:/docker/1\n1:name=systemd:/docker/1\n0::/\n"
+    assert quota(tmp_path, lines) == 3
+
+
+def test_fewer_threads_where_the_system_refuses_some(everything_shared, monkeypatch):
+    """A limit of processes leaves the pool smaller, with one warning; the bits stay."""
+    real, started = threading.Thread.start, []
+
+    def start(thread):
+        if thread.name.startswith("kgraph-worker-"):
+            if len(started) == 2:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    alone, _ = trained(1)
+    with pytest.warns(kg.errors.KgraphWarning, match="expected 9 threads, the system allows 3: can't start") as said:
+        weights, _ = trained(9)
+    assert len(said) == 1
+    for a, b in zip(weights, alone, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_setting_decides_the_number_of_threads():
