@@ -16,11 +16,12 @@ from kgraph.ir.graph import Graph, Node, Value
 from kgraph.ir.lexer import RESERVED
 from kgraph.ir.location import UNKNOWN, Location
 from kgraph.ir.loops import For, Kernel, Let, Stmt, Store
-from kgraph.ir.opdef import Alias, Loops, Pointwise, Scalar
+from kgraph.ir.opdef import Alias, Loops, Pointwise, Rows, Scalar
 from kgraph.ir.scalar import Buffer, Const, Expr, Load, Local
 from kgraph.ir.types import TensorType
 from kgraph.primitives.control_flow import roles, scan
 from kgraph.primitives.logic import copy
+from kgraph.primitives.nests import over_rows
 
 # Bytes of private memory that a kernel of a kind needs, for an element type and sizes: code generation's rule.
 ScratchRule = Callable[[str, DType, Sequence[Dim]], Dim]
@@ -152,7 +153,9 @@ class _KernelBuilder:
         self.scratch_rule = scratch
         self.producer = self.graph.producers()
         self.uses = users(self.graph)
-        self.anchor = next((n for n in self.graph.nodes if isinstance(n.op.lower, Loops)), None)
+        self.anchors = [n for n in self.graph.nodes if isinstance(n.op.lower, Loops)]
+        self.over_rows = bool(self.anchors) and all(isinstance(n.op.lower, Rows) for n in self.anchors)
+        self.written: set[Value] = set()  # results of anchors
         self.inputs = {v: Buffer(f"x{n}", v.type.dtype, v.type.shape, "in") for n, v in enumerate(self.graph.inputs)}
         self.outputs = {v: Buffer(f"y{n}", v.type.dtype, v.type.shape, "out") for n, v in enumerate(self.graph.outputs)}
         self.private: list[Buffer] = []
@@ -162,7 +165,7 @@ class _KernelBuilder:
 
     def build(self) -> tuple[Kernel, tuple[bool, ...]]:
         """The kernel, and which inputs of the graph it reads; its buffers are those, the outputs and private memory."""
-        body = self._pointwise() if self.anchor is None else self._anchored(self.anchor)
+        body = self._anchored() if self.anchors else self._pointwise()
         found = buffers_of(body)
         used = tuple(buffer in found for buffer in self.inputs.values())
         read = (buffer for buffer, is_used in zip(self.inputs.values(), used, strict=True) if is_used)
@@ -178,45 +181,69 @@ class _KernelBuilder:
             body = (For(str(var), extent, "parallel", body),)
         return body
 
-    # --- with an anchor: its nest reads producers and writes consumers --------------------------------------------
-    def _anchored(self, anchor: Node) -> tuple[Stmt, ...]:
-        lower = anchor.op.lower
-        assert isinstance(lower, Loops)
-        return lower.build(_Context(self, anchor), **anchor.attrs)
+    # --- with anchors: their nests read producers and write consumers ---------------------------------------------
+    def _anchored(self) -> tuple[Stmt, ...]:
+        first = self.anchors[0]
+        assert isinstance(first.op.lower, Loops)
+        if not isinstance(first.op.lower, Rows):
+            return first.op.lower.build(_Context(self, first), **first.attrs)
+        source = first.inputs[0].type
+        rows = [n.op.lower.row(_Context(self, n), **n.attrs) for n in self.anchors if isinstance(n.op.lower, Rows)]
+        beside = self._beside(source.shape)
+        if beside:
+            rows.append(lambda index, each: each(lambda at: self._store_nodes(beside, at, [])))
+        return over_rows(_Context(self, first), source.shape, first.op.lower.axes(source, **first.attrs), *rows)
+
+    def _beside(self, shape: Shape) -> list[Node]:
+        """Stored nodes of the shape of what the anchors read, with what they are made of."""
+        made = {v for anchor in self.anchors for v in anchor.outputs}
+        if any(v.type.shape == shape for v in made):
+            return []
+        needed = {v for v in self.outputs if v.type.shape == shape}
+        found: list[Node] = []
+        for node in reversed(self.graph.nodes):
+            if not needed.isdisjoint(node.outputs):
+                found.insert(0, node)
+                needed.update(node.inputs)
+        return found
 
     def write(self, anchor: Node, result: int, index: tuple[Dim, ...], value: Expr) -> tuple[Stmt, ...]:
         """Bind an element of an anchor's result, compute the consumers there, and store what is needed."""
         made = anchor.outputs[result]
-        before = dict(self.elements)  # what is bound here is out of scope where the anchor writes next
+        before = dict(self.elements)
         lets: list[Stmt] = []
         self._bind(made, index, value, lets)
-        after = [n for n in self.graph.nodes if n is not anchor and self._belongs_to(n, anchor, result)]
+        self.written.add(made)
+        after = [n for n in self.graph.nodes if n not in self.anchors and self._belongs_to(n, made)]
         stmts = self._store_nodes(after, index, lets, [made])
-        self.elements = before
+        if not self.over_rows:  # what is bound here is out of scope where the anchor writes next
+            self.elements = before
         return stmts
 
-    def _belongs_to(self, node: Node, anchor: Node, result: int) -> bool:
-        """Whether `node` is computed where the anchor writes `result`.
+    def _belongs_to(self, node: Node, made: Value) -> bool:
+        """Whether `node` is computed where an anchor writes `made`.
 
-        That are its consumers, and stored nodes of the same shape that depend on no anchor result at all; those go
-        to the first result of their shape.
+        That are its consumers, after all results that they read, and stored nodes of the same shape that depend on no
+        anchor result at all; those go to the first result of their shape.
         """
-        depends = self._anchor_results(node, anchor)
+        depends = self._results_before(node)
         if depends:
-            return depends == {result}
+            return made in depends and depends <= self.written
         if not any(v in self.outputs for v in node.outputs):
             return False
+        results = (v for anchor in self.anchors for v in anchor.outputs)
         shape = node.outputs[0].type.shape
-        return result == next(n for n, v in enumerate(anchor.outputs) if v.type.shape == shape)
+        return made is next((v for v in results if v.type.shape == shape), None)
 
-    def _anchor_results(self, node: Node, anchor: Node) -> set[int]:
-        found: set[int] = set()
+    def _results_before(self, node: Node) -> set[Value]:
+        """The results of anchors that a node depends on."""
+        found: set[Value] = set()
         pending, seen = [node], {node}
         while pending:
             for value in pending.pop().inputs:
                 before = self.producer.get(value)
-                if before is anchor:
-                    found.add(anchor.outputs.index(value))
+                if before in self.anchors:
+                    found.add(value)
                 elif before is not None and before not in seen:
                     seen.add(before)
                     pending.append(before)

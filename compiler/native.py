@@ -14,6 +14,7 @@ from kgraph.compiler.codegen.matmul import MatmulSpec, scratch_bytes, window_scr
 from kgraph.compiler.codegen.program import emit_program, step_of
 from kgraph.compiler.codegen.target import Target, current
 from kgraph.compiler.loops.collapse import collapse
+from kgraph.compiler.loops.fuse_loops import fuse_loops
 from kgraph.compiler.loops.vectorize import vectorize
 from kgraph.compiler.lower import Lowered, LoweredCall, LoweredLoop, constants, lower, lowered_kernels
 from kgraph.compiler.passes.fuse import fuse
@@ -30,8 +31,9 @@ from kgraph.ir.loops import Kernel
 from kgraph.ir.verify import verify_kernel
 
 LOOP_PASSES: tuple[Callable[[Kernel], Kernel], ...] = (
-    collapse,   # neighbouring loops over contiguous memory become one
-    vectorize,  # the innermost loop runs several elements at once
+    collapse,    # neighbouring loops over contiguous memory become one
+    fuse_loops,  # behind it: loops of as many rounds as each has alone
+    vectorize,   # the innermost loop runs several elements at once
 )  # fmt: skip
 
 

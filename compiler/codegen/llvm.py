@@ -22,7 +22,7 @@ from kgraph.compiler.codegen.windows import body_of_flat_row, row_digits, window
 from kgraph.ir.dims import Dim, exact_quotient, symbols_of
 from kgraph.ir.dtypes import DType, i64
 from kgraph.ir.loops import Accumulate, Combine, Contract, For, Init, Kernel, Let, Matrix, Stmt, Store, Window
-from kgraph.ir.scalar import Buffer, IndexValue, Load, Local
+from kgraph.ir.scalar import Buffer, Call, Expr, IndexValue, Load, Local
 
 # Vector loops are cut at multiples of this many elements: no two parts write into one cache line, and each element is
 # computed by the same instructions in whatever part it is.
@@ -111,12 +111,22 @@ class KernelWriter:
     def _accumulate(self, scope: Scope, stmt: Accumulate) -> None:
         old = scope.local(stmt.name)
         dtype, vector = stmt.value.dtype, scope.vector
-        new = self.expressions.spread(scope, self.expressions.value(scope, stmt.value), dtype, old.lanes)
         ty = register_type(dtype, old.lanes)
-        if vector and vector.mask and stmt.name in vector.partial:
-            neutral = splat(ty, self.functions.identity(stmt.combine, dtype))
-            new = self.f.select(vector_of("i1", old.lanes), vector.mask, ty, new, neutral)
-        combined = self.functions.combine(stmt.combine, dtype, ty, old.text, new)
+        mask = vector.mask if vector and stmt.name in vector.partial else None
+
+        def spread(expr: Expr) -> str:
+            return self.expressions.spread(scope, self.expressions.value(scope, expr), dtype, old.lanes)
+
+        product = stmt.value if isinstance(stmt.value, Call) and stmt.value.function == "mul" else None
+        if product and dtype.is_float and stmt.combine == "add" and not mask:  # however many others read the product
+            a, b = map(spread, product.args)
+            combined = self.functions.multiply_add(ty, a, b, old.text)
+        else:
+            new = spread(stmt.value)
+            if mask:
+                neutral = splat(ty, self.functions.identity(stmt.combine, dtype))
+                new = self.f.select(vector_of("i1", old.lanes), mask, ty, new, neutral)
+            combined = self.functions.combine(stmt.combine, dtype, ty, old.text, new)
         scope.set_local(stmt.name, Value(combined, old.lanes))
         scope.forget(frozenset(("%" + stmt.name,)))
 

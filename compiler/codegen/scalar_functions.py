@@ -61,6 +61,12 @@ class ScalarFunctions:
         """One step of an accumulation; max and min keep NaN."""
         return self.apply(how, dtype, ty, [a, b], [False, False])
 
+    def multiply_add(self, ty: str, a: str, b: str, c: str) -> str:
+        """a * b + c; in one instruction where the target has one, since llvm.fma would be a library call elsewhere."""
+        if not self.fma:
+            return self.f.binary("fadd", ty, self.f.binary("fmul", ty, a, b), c)
+        return self.f.fma(ty, a, b, c)
+
     def identity(self, how: str, dtype: DType) -> str:
         """The literal that changes nothing when combined."""
         if how in ("or", "and"):
@@ -121,6 +127,8 @@ class ScalarFunctions:
         if function in _FLOAT_OP:
             flags = self._flags if function != "div" else ""
             return f.binary(_FLOAT_OP[function] + flags, ty, args[0], args[1])
+        if function == "fma":
+            return self.multiply_add(ty, args[0], args[1], args[2])
         if function == "neg":
             return f.assign(f"fneg {ty} {args[0]}")
         if function in ("abs", "sqrt"):

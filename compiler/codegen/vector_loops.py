@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kgraph.compiler.analysis.kernels import expressions, statements
+from kgraph.compiler.analysis.kernels import statements
 from kgraph.compiler.analysis.loop_facts import accesses, accumulated, cost, stride
+from kgraph.compiler.analysis.sums import CHEAP, price_of_sums, vectors_of_sum, widest_float
 from kgraph.compiler.codegen.memory import maskable
 from kgraph.compiler.codegen.target import Target
 from kgraph.ir.dims import symbols_of
-from kgraph.ir.loops import Contract, For, Init, Store
+from kgraph.ir.loops import Contract, For, Init
 
-# Bodies up to this cost are run on four or two vectors at once where the next round waits for the sum of this one;
-# from the last on, a mask costs less than a second copy of the body takes to compile.
-_CHEAP, _MODERATE, _COSTLY = 8, 15, 16
+# From this cost on, a mask costs less than a second copy of the body takes to compile.
+_COSTLY = 16
 # Vectors at once where a wide array is walked down its columns: each row is another page of memory, and many rows are
 # more pages than the processor remembers, so that fewer walks pay for a few sums that leave the registers.
 _WIDE = 8
@@ -49,9 +49,7 @@ def plan_vector_loop(target: Target, loop: For) -> VectorPlan:
     ):
         return serial
     places = accesses(loop.body)
-    widths = [e.dtype.bits for e in expressions(loop.body) if e.dtype.is_float]
-    widths += [buffer.dtype.bits for buffer, _ in places if buffer.dtype.is_float]
-    lanes = target.lanes(max(widths, default=32))
+    lanes = target.lanes(widest_float(loop.body))
     masked = target.masked
     for buffer, flat in places:
         step = stride(flat, loop.var)
@@ -73,15 +71,12 @@ def _depends(inner: For, var: str) -> bool:
 
 
 def _vectors(loop: For, lanes: int) -> int:
-    """Vectors at once: several where sums would wait for each other, and stores are rare."""
-    sums = accumulated(loop.body)
+    """Vectors at once: several where sums would wait for each other."""
     inner = [s for s in loop.body if isinstance(s, For)]
-    stores = any(isinstance(s, Store) for s in loop.body)
-    columns = bool(inner) and any(isinstance(s, Init) for s in loop.body)
-    if not columns and (not sums or stores):
-        return 1
+    if not inner or not any(isinstance(s, Init) for s in loop.body):
+        return vectors_of_sum(price_of_sums(loop.body)) if accumulated(loop.body) else 1
     # Loops beside each other, such as blocks and what is left of them, hold their registers one after the other.
-    price = max(cost(s.body) for s in inner) if columns else cost(loop.body)
-    if columns and price <= _CHEAP and isinstance(loop.extent, int) and loop.extent % (_WIDE * lanes) == 0:
+    price = max(cost(s.body) for s in inner)
+    if price <= CHEAP and isinstance(loop.extent, int) and loop.extent % (_WIDE * lanes) == 0:
         return _WIDE
-    return 4 if price <= _CHEAP else 2 if price <= _MODERATE else 1
+    return vectors_of_sum(price)

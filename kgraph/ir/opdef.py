@@ -155,6 +155,22 @@ class Loops:
     in_memory: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rows(Loops):
+    """Lowering to loops over the rows of the first operand (`kgraph.primitives.nests`), which other nodes with the same
+    rows may share.
+
+    Operands of the shape of the first one are read at an element's own index, results are written once for each row.
+
+    Attributes:
+        axes: `axes(type, **attrs)` gives the axes along which rows of a first operand of that type run.
+        row: `row(context, **attrs)` gives the statements of a row, as `over_rows` takes them.
+    """
+
+    axes: Callable[..., tuple[int, ...]]
+    row: Callable[..., Callable[..., tuple[Stmt, ...]]]
+
+
 @dataclass(frozen=True)
 class Alias:
     """The result is the operand's memory under another shape."""

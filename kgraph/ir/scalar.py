@@ -127,6 +127,7 @@ FUNCTIONS: dict[str, ScalarFunction] = {
     "sub": ScalarFunction(2, np.subtract),
     "mul": ScalarFunction(2, np.multiply),
     "div": ScalarFunction(2, np.divide, cost=4),
+    "fma": ScalarFunction(3, lambda a, b, c: a * b + c, cost=2),  # in one rounding where the target has it; floats
     "floordiv": ScalarFunction(2, np.floor_divide, cost=4),
     "mod": ScalarFunction(2, np.mod, cost=4),
     "bitand": ScalarFunction(2, np.bitwise_and),

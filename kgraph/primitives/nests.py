@@ -8,11 +8,13 @@ from typing import Protocol, TypeAlias
 
 from kgraph.ir.dims import Dim, Shape, symbol
 from kgraph.ir.dtypes import DType
-from kgraph.ir.loops import Accumulate, For, Init, LoopKind, Stmt
-from kgraph.ir.opdef import LoopContext
-from kgraph.ir.scalar import Local, const
+from kgraph.ir.loops import Accumulate, Combine, For, Init, LoopKind, Stmt
+from kgraph.ir.opdef import Attr, LoopContext, Rows
+from kgraph.ir.scalar import Const, Local, const
 
 Index: TypeAlias = "tuple[Dim, ...]"
+# How a local is accumulated, and what it starts from.
+Start: TypeAlias = "tuple[Combine, Const]"
 # Numbers that one accumulator adds up before it is added to the whole: the error of a float sum grows with both
 # counts instead of their product. A vector loop has its lanes' accumulators besides.
 _BLOCK, _VECTOR_BLOCK = 256, 1024
@@ -22,9 +24,28 @@ class Each(Protocol):
     """Loops over the reduced axes of one row."""
 
     def __call__(
-        self, statements: Callable[[Index], tuple[Stmt, ...]], sums: Mapping[str, DType] | None = None
+        self,
+        statements: Callable[[Index], tuple[Stmt, ...]],
+        sums: Mapping[str, DType] | None = None,
+        exact: Mapping[str, Start] | None = None,
     ) -> tuple[Stmt, ...]:
-        """Run `statements(index)` for every index; `sums` are the float locals that they add to, for partial sums."""
+        """Run `statements(index)` for every index; `sums` are the float locals that they add to, for partial sums.
+
+        `exact` are locals that come out the same in however many parts they are found: in those of sums beside them.
+        """
+
+
+Row: TypeAlias = "Callable[[Index, Each], tuple[Stmt, ...]]"
+
+
+def rows(row: Callable[..., Row], axes: Callable[..., tuple[int, ...]], *, reads_once: bool = True) -> Rows:
+    """Lowering of an op whose results are found row by row; `row(context, **attrs)` gives what `over_rows` takes."""
+
+    def build(context: LoopContext, **attrs: Attr) -> tuple[Stmt, ...]:
+        source = context.in_types[0]
+        return over_rows(context, source.shape, axes(source, **attrs), row(context, **attrs))
+
+    return Rows(build, reads_once, axes=axes, row=row)
 
 
 def every_element(context: LoopContext, shape: Shape, body: Callable[[Index], tuple[Stmt, ...]]) -> tuple[Stmt, ...]:
@@ -39,10 +60,8 @@ def every_batch(context: LoopContext, shape: Shape, body: Callable[[Index], tupl
     return _nest(context, shape, _kinds(axes, "parallel", "serial"), lambda at: body(_fill(shape, at)))
 
 
-def over_rows(
-    context: LoopContext, shape: Shape, reduced: Sequence[int], body: Callable[[Index, Each], tuple[Stmt, ...]]
-) -> tuple[Stmt, ...]:
-    """Loops over the axes that stay, and inside them `body(index, each)`.
+def over_rows(context: LoopContext, shape: Shape, reduced: Sequence[int], *bodies: Row) -> tuple[Stmt, ...]:
+    """Loops over the axes that stay, and inside them `body(index, each)` of every body.
 
     `index` has 0 at the reduced axes. `each(statements)` loops over the reduced axes and runs `statements(index)` with
     the full index. The vector loop runs over the last axis, be it reduced (then it accumulates) or not (then each
@@ -59,16 +78,22 @@ def over_rows(
 
     def outer(at: Mapping[int, Dim]) -> tuple[Stmt, ...]:
         def each(
-            statements: Callable[[Index], tuple[Stmt, ...]], sums: Mapping[str, DType] | None = None
+            statements: Callable[[Index], tuple[Stmt, ...]],
+            sums: Mapping[str, DType] | None = None,
+            exact: Mapping[str, Start] | None = None,
         ) -> tuple[Stmt, ...]:
             def body(more: Mapping[int, Dim]) -> tuple[Stmt, ...]:
                 return statements(_fill(shape, {**at, **more}))
 
-            if cut is None or not sums:
+            parts: dict[str, Start] = {name: ("add", const(0, dtype)) for name, dtype in (sums or {}).items()}
+            # Of 0.0 and -0.0 the last one is the extreme: so no lane may get other elements than it has alone.
+            if exact and len(bodies) > 1 and not rows_are_vectors:
+                parts.update(exact)
+            if cut is None or not parts:
                 return _nest(context, shape, inner_kinds, body)
-            return _in_blocks(context, shape, inner_kinds, cut, sums, body)
+            return _in_blocks(context, shape, inner_kinds, cut, parts, body)
 
-        return body(_fill(shape, at), each)
+        return tuple(stmt for body in bodies for stmt in body(_fill(shape, at), each))
 
     return _nest(context, shape, outer_kinds, outer)
 
@@ -123,7 +148,7 @@ def _in_blocks(
     shape: Shape,
     kinds: Mapping[int, LoopKind],
     cut: tuple[int, int],
-    sums: Mapping[str, DType],
+    wholes: Mapping[str, Start],
     body: Callable[[Mapping[int, Dim]], tuple[Stmt, ...]],
 ) -> tuple[Stmt, ...]:
     """The loops of `kinds` with one of them cut into blocks, each with accumulators of its own; the rest follows."""
@@ -132,14 +157,14 @@ def _in_blocks(
     before, behind = ({a: kinds[a] for a in part} for part in (axes[:place], axes[place + 1 :]))
 
     def block(at: Mapping[int, Dim], first: Dim, size: Dim) -> tuple[Stmt, ...]:
-        parts = {name: context.fresh("part") for name in sums}
+        parts = {name: context.fresh("part") for name in wholes}
         row = context.fresh("i")
         here = {**at, axis: first + symbol(row) if size != 1 else first}
         inner = _nest(context, shape, behind, lambda more: _renamed(body({**here, **more}), parts))
         return (
-            *(Init(part, const(0, sums[name])) for name, part in parts.items()),
+            *(Init(part, wholes[name][1]) for name, part in parts.items()),
             *((For(row, size, kinds[axis], inner),) if size != 1 else inner),
-            *(Accumulate(name, "add", Local(part, sums[name])) for name, part in parts.items()),
+            *(Accumulate(name, how, Local(parts[name], start.dtype)) for name, (how, start) in wholes.items()),
         )
 
     def blocks(at: Mapping[int, Dim]) -> tuple[Stmt, ...]:

@@ -17,10 +17,10 @@ from kgraph.errors import DTypeError, ShapeError
 from kgraph.ir.dims import Shape, product
 from kgraph.ir.dtypes import f32, f64, i32
 from kgraph.ir.loops import Accumulate, Init, Let, Stmt
-from kgraph.ir.opdef import Array, Attrs, LoopContext, Loops, Pointwise, Sample, Types, current_emitter, primitive
+from kgraph.ir.opdef import Array, Attrs, LoopContext, Pointwise, Sample, Types, current_emitter, primitive
 from kgraph.ir.scalar import Expr, IndexValue, Local, call, const
 from kgraph.ir.types import TensorType
-from kgraph.primitives.nests import Each, Index, over_rows
+from kgraph.primitives.nests import Each, Index, Row, rows
 from kgraph.primitives.reductions import spread
 from kgraph.primitives.sampling import bad, numbers, of
 from kgraph.primitives.signatures import FLOATS, expect, expect_axes, expect_kind, reduced_shape
@@ -54,6 +54,10 @@ def count_of(x: Any, axes: Sequence[int]) -> Any:
     if isinstance(count, int):
         return emitter.constant(count, type.dtype)
     return emitter.emit("size", dim=count, dtype=type.dtype)
+
+
+def _given_axes(type: TensorType, axes: tuple[int, ...]) -> tuple[int, ...]:
+    return axes
 
 
 def _wide(value: Array, x: Array, axes: tuple[int, ...]) -> Array:
@@ -134,9 +138,7 @@ def _moments_grad(dy: Any, y: Any, x: Any, axes: tuple[int, ...]) -> tuple[Any]:
     return (current_emitter().emit("scale_shift", x, mean, slope, shift, axes=axes),)
 
 
-def _moments_loops(
-    context: LoopContext, axes: tuple[int, ...], moments: type[Moments] = Moments
-) -> tuple[Stmt, ...]:
+def _moments_row(context: LoopContext, axes: tuple[int, ...], moments: type[Moments] = Moments) -> Row:
     found = moments(context, axes)
 
     def row(index: Index, each: Each) -> tuple[Stmt, ...]:
@@ -145,7 +147,7 @@ def _moments_loops(
         writes = [s for n, name in enumerate(names) for s in context.write(n, at, found.local(name))]
         return *found.statements(each), *writes
 
-    return over_rows(context, context.in_types[0].shape, axes, row)
+    return row
 
 
 def _moments_samples(rng: np.random.Generator) -> Iterator[Sample]:
@@ -157,7 +159,7 @@ def _moments_samples(rng: np.random.Generator) -> Iterator[Sample]:
 @primitive(
     infer=_infer_moments,
     grad=_moments_grad,
-    lower=Loops(_moments_loops, reads_once=False),
+    lower=rows(_moments_row, _given_axes, reads_once=False),
     samples=_moments_samples,
     errors=(
         bad("1 operands", axes=(0,)),
@@ -220,7 +222,7 @@ def _pooled_samples(rng: np.random.Generator) -> Iterator[Sample]:
 @primitive(
     infer=_infer_pooled,
     grad=_pooled_grad,
-    lower=Loops(functools.partial(_moments_loops, moments=_PooledMoments), reads_once=False),
+    lower=rows(functools.partial(_moments_row, moments=_PooledMoments), _given_axes, reads_once=False),
     samples=_pooled_samples,
     errors=(
         bad("3 operands", of((2, 3)), axes=(0,)),
@@ -259,7 +261,7 @@ def _paired_grad(dy: Any, y: Any, d: Any, t: Any, axes: tuple[int, ...]) -> tupl
     return (wide * t if dd is None else dd + wide * t), wide * d
 
 
-def _paired_loops(context: LoopContext, axes: tuple[int, ...]) -> tuple[Stmt, ...]:
+def _paired_row(context: LoopContext, axes: tuple[int, ...]) -> Row:
     dtype = context.in_types[0].dtype
     plain, products = context.fresh("sum"), context.fresh("products")
 
@@ -281,7 +283,7 @@ def _paired_loops(context: LoopContext, axes: tuple[int, ...]) -> tuple[Stmt, ..
             *context.write(1, at, Local(products, dtype)),
         )
 
-    return over_rows(context, context.in_types[0].shape, axes, row)
+    return row
 
 
 def _reduced(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -296,7 +298,7 @@ def _paired_samples(rng: np.random.Generator) -> Iterator[Sample]:
 @primitive(
     infer=_infer_paired,
     grad=_paired_grad,
-    lower=Loops(_paired_loops),
+    lower=rows(_paired_row, _given_axes),
     samples=_paired_samples,
     errors=(
         bad("2 operands", of((2, 3)), axes=(0,)),

@@ -16,9 +16,9 @@ from kgraph.ir.opdef import (
     GradRule,
     InferRule,
     LoopContext,
-    Loops,
     NoGrad,
     OpDef,
+    Rows,
     Trait,
     Types,
     current_emitter,
@@ -28,7 +28,7 @@ from kgraph.ir.operators import binary
 from kgraph.ir.scalar import Expr, IndexValue, Local, call, const
 from kgraph.ir.types import TensorType
 from kgraph.primitives.elementwise import choose
-from kgraph.primitives.nests import Each, Index, over_rows
+from kgraph.primitives.nests import Each, Index, Row, Start, rows
 from kgraph.primitives.sampling import NUMERIC, bad, of, with_attrs
 from kgraph.primitives.signatures import (
     NUMBERS,
@@ -79,21 +79,21 @@ def _infer(op: str) -> InferRule:
     return infer
 
 
-def _loops(combine: Combine, start: Callable[[DType], float | int]) -> Loops:
-    def build(context: LoopContext, axes: tuple[int, ...], keepdims: bool) -> tuple[Stmt, ...]:
-        source = context.in_types[0]
-        name = context.fresh(combine)
+def _loops(combine: Combine, start: Callable[[DType], float | int]) -> Rows:
+    def statements(context: LoopContext, axes: tuple[int, ...], keepdims: bool) -> Row:
+        dtype = context.in_types[0].dtype
+        name, first = context.fresh(combine), const(start(dtype), dtype)
+        sums = {name: dtype} if combine == "add" and dtype.is_float else None
+        exact: dict[str, Start] = {} if combine in ("add", "mul") and dtype.is_float else {name: (combine, first)}
 
         def row(index: Index, each: Each) -> tuple[Stmt, ...]:
-            first = Init(name, const(start(source.dtype), source.dtype))
-            sums = {name: source.dtype} if combine == "add" and source.dtype.is_float else None
-            steps = each(lambda at: (Accumulate(name, combine, context.read(0, at)),), sums)
+            steps = each(lambda at: (Accumulate(name, combine, context.read(0, at)),), sums, exact)
             at = index if keepdims else [i for a, i in enumerate(index) if a not in axes]
-            return first, *steps, *context.write(0, at, Local(name, source.dtype))
+            return Init(name, first), *steps, *context.write(0, at, Local(name, dtype))
 
-        return over_rows(context, source.shape, axes, row)
+        return row
 
-    return Loops(build)
+    return rows(statements, lambda type, axes, keepdims: axes)
 
 
 def reduction(
@@ -189,12 +189,12 @@ def _infer_place(op: str) -> InferRule:
     return infer
 
 
-def _place_loops(combine: Combine, start: Callable[[DType], float | int]) -> Loops:
-    def build(context: LoopContext, axis: int) -> tuple[Stmt, ...]:
+def _place_loops(combine: Combine, start: Callable[[DType], float | int]) -> Rows:
+    def statements(context: LoopContext, axis: int) -> Row:
         source = context.in_types[0]
         dtype = source.dtype
         best, place = context.fresh("best"), context.fresh("place")
-        behind = IndexValue(source.shape[axis], i32)
+        first, behind = const(start(dtype), dtype), IndexValue(source.shape[axis], i32)
 
         def candidate(at: Index) -> tuple[Stmt, ...]:
             x = context.read(0, at)
@@ -205,16 +205,16 @@ def _place_loops(combine: Combine, start: Callable[[DType], float | int]) -> Loo
 
         def row(index: Index, each: Each) -> tuple[Stmt, ...]:
             return (
-                Init(best, const(start(dtype), dtype)),
-                *each(lambda at: (Accumulate(best, combine, context.read(0, at)),)),
+                Init(best, first),
+                *each(lambda at: (Accumulate(best, combine, context.read(0, at)),), exact={best: (combine, first)}),
                 Init(place, behind),
                 *each(candidate),
                 *context.write(0, index[:axis] + index[axis + 1 :], Local(place, i32)),
             )
 
-        return over_rows(context, source.shape, (axis,), row)
+        return row
 
-    return Loops(build, reads_once=False)
+    return rows(statements, lambda type, axis: (axis,), reads_once=False)
 
 
 def _place(combine: Combine, start: Callable[[DType], float | int]) -> Callable[[Callable[..., Any]], OpDef]:

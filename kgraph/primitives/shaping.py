@@ -15,7 +15,6 @@ from kgraph.ir.opdef import (
     Array,
     Attrs,
     LoopContext,
-    Loops,
     Pointwise,
     Trait,
     Types,
@@ -24,7 +23,7 @@ from kgraph.ir.opdef import (
 )
 from kgraph.ir.scalar import Expr, Local, const
 from kgraph.ir.types import TensorType
-from kgraph.primitives.nests import Each, Index, over_rows
+from kgraph.primitives.nests import Each, Index, Row, rows
 from kgraph.primitives.sampling import NUMERIC, bad, of, with_attrs
 from kgraph.primitives.signatures import NUMBERS, expect, expect_axes, expect_dims, expect_kind
 
@@ -98,7 +97,7 @@ def _summed_axes(large: Shape, shape: Shape, axes: Sequence[int]) -> tuple[int, 
     return tuple(a for a in range(len(large)) if a not in kept)
 
 
-def _sum_to_loops(context: LoopContext, shape: Shape, axes: tuple[int, ...]) -> tuple[Stmt, ...]:
+def _sum_to_row(context: LoopContext, shape: Shape, axes: tuple[int, ...]) -> Row:
     source = context.in_types[0]
     total = context.fresh("sum")
 
@@ -108,13 +107,13 @@ def _sum_to_loops(context: LoopContext, shape: Shape, axes: tuple[int, ...]) -> 
         add = each(lambda at: (Accumulate(total, "add", context.read(0, at)),), sums)
         return start, *add, *context.write(0, [index[a] for a in axes], Local(total, source.dtype))
 
-    return over_rows(context, source.shape, _summed_axes(source.shape, shape, axes), row)
+    return row
 
 
 @primitive(
     infer=_infer_sum_to,
     grad=lambda dy, y, x, shape, axes: (current_emitter().emit("broadcast", dy, shape=_shape_of(x), axes=axes),),
-    lower=Loops(_sum_to_loops),
+    lower=rows(_sum_to_row, lambda type, shape, axes: _summed_axes(type.shape, shape, axes)),
     samples=with_attrs(
         ((3,), {"shape": (), "axes": ()}),
         ((3, 4), {"shape": (4,), "axes": (1,)}),

@@ -69,3 +69,45 @@ def test_groups_that_would_need_each_other_stay_apart(rng):
     got = Executable(compile_native(graph, 0, check=True).artifact, []).run(arrays)
     for mine, wanted in zip(got, interpret(graph, arrays), strict=True):
         np.testing.assert_allclose(mine, wanted, rtol=1e-5)
+
+
+X = "f32[5, 80, 70]"
+SQUARE = f"%q = mul(%x, %x) : {X} "
+
+
+def reduction(result: str, value: str, op: str = "sum", axis: int = 2) -> str:
+    kept = "f32[5, 70]" if axis == 1 else "f32[5, 80]"
+    return f"%{result} = {op}(%{value}) {{axes=[{axis}], keepdims=false}} : {kept} "
+
+
+SIBLINGS = {
+    "sums of an array and of its squares": (SQUARE + reduction("a", "x") + reduction("b", "q") + "return %a, %b", 1),
+    "other reductions": (reduction("a", "x", "max") + reduction("b", "x", "min") + reduction("c", "x", "prod")
+        + "return %a, %b, %c", 1),
+    "sums of what is computed once": (f"%e = exp(%x) : {X} " + reduction("a", "e") + f"%m = mul(%e, %x) : {X} "
+        + reduction("b", "m") + "return %a, %b", 1),
+    "what needs the results of both": (SQUARE + reduction("a", "x") + reduction("b", "q")
+        + "%m = mul(%a, %a) : f32[5, 80] %v = sub(%b, %m) : f32[5, 80] return %v", 1),
+    "elements that are results": (f"%e = exp(%x) : {X} " + reduction("a", "e") + "return %e, %a", 1),
+    "elements made of the same": (SQUARE + f"%e = exp(%x) : {X} " + reduction("a", "q") + "return %e, %a", 1),
+    "elements beside columns": (f"%e = exp(%x) : {X} " + reduction("a", "e", axis=1) + "return %e, %a", 2),
+    "other axes": (reduction("a", "x") + reduction("b", "x", axis=1) + "return %a, %b", 2),
+    "nothing in common": (reduction("a", "x") + reduction("b", "w") + "return %a, %b", 2),
+    "one needs the other": (reduction("a", "x") + f"%s = broadcast(%a) {{axes=[0, 1], shape=[5, 80, 70]}} : {X} "
+        + f"%d = sub(%x, %s) : {X} " + reduction("b", "d") + "return %a, %b", 2),
+    "one needs the other by way of a third": (reduction("a", "x") + "%p = softmax(%a) : f32[5, 80] "
+        + f"%s = broadcast(%p) {{axes=[0, 1], shape=[5, 80, 70]}} : {X} %d = mul(%x, %s) : {X} "
+        + reduction("b", "d") + "return %a, %b", 3),
+    "elements that are read twice": (f"%e = exp(%x) : {X} %a = argmax(%e) {{axis=2}} : i32[5, 80] return %e, %a", 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SIBLINGS)
+def test_reductions_of_the_same_rows_are_one_kernel(rng, case):
+    body, kernels = SIBLINGS[case]
+    graph = parse(f"graph @f(%x: {X}, %w: {X}) {{ {body} }}", REGISTRY)
+    assert len(fuse(graph).nodes) == kernels
+    arrays = [rng.standard_normal((5, 80, 70)).astype(np.float32) for _ in range(2)]
+    got = Executable(compile_native(graph, 0, check=True).artifact, []).run(arrays)
+    for mine, wanted in zip(got, interpret(graph, arrays), strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-4, atol=1e-4)
