@@ -18,6 +18,9 @@ _TRANSPOSE_A, _TRANSPOSE_B, PACK_A, PACK_B, COLUMN_KERNEL, _ROW_KERNEL, _PACKED,
 _PAGE, _APART = 4096, 16
 _LEAST_COPIED_PANELS, _LEAST_COPIED_DEPTH = 4, 256
 
+# Rows of whole tiles up to which all tiles of a B stored [k, n] read it in place: to copy it would take longer.
+_TILES_IN_PLACE = 2
+
 # A product is cut along its columns only if every part has at least this many panels.
 PANELS = 2
 
@@ -34,7 +37,7 @@ def scratch_elements(t: Tiling, transpose_a: bool, m: int | None, n: int | None,
     """Elements of scratch memory that products of this size need; sizes that are None may be anything."""
     depth = t.packed_depth if transpose_a else t.depth
     step = depth if k is None else min(k, depth)
-    b, a, partial = t.b_block, max(t.a_block, t.packed_block), t.partial
+    b, a, partial = t.b_block, t.a_block, t.partial
     if n is not None:
         b = min(b, round_up(n, t.width) * step)
     if m is not None:
@@ -42,7 +45,7 @@ def scratch_elements(t: Tiling, transpose_a: bool, m: int | None, n: int | None,
     if m is not None and n is not None:
         partial = min(partial, (round_up(m, t.rows) + t.rows) * (round_up(n, t.width) + t.width))
     # A tile more than the block, for the last rows; and what lies between the copied rows.
-    a += t.rows * step + (t.packed_block // _LEAST_COPIED_DEPTH + t.rows) * _APART
+    a += t.rows * step + (t.a_block // _LEAST_COPIED_DEPTH + t.rows) * _APART
     ends = packed_at(t) + round_up(b, 64) + round_up(a, 64)
     return ends + (partial if k is None or k > depth else 0)
 
@@ -219,10 +222,10 @@ class Blocked(_Loops):
         f, t = self.f, self.t
         self._passes(self._pick(self.transpose_a, str(t.packed_depth), str(t.depth)), t.b_block, t.partial)
         self.ahead = self._is("ne", self._field("i64", _PACKED), "0")
-        # The first tile of a panel of a B stored [k, n] reads it in place and leaves a packed copy for the others; but
-        # so few rows that they may need lower tiles all read it in place.
+        # The first tile of a panel of a B stored [k, n] reads it in place and leaves a packed copy for the others; few
+        # tiles all read it in place.
         self.direct_b = self._is("ne", self._field("i64", _COPYING), "0")
-        self.few = self._is("sle", "%m", str(t.rows))
+        self.few = self._is("sle", "%m", str(_TILES_IN_PLACE * t.rows))
         # An A stored [k, m] that one panel of columns reads once is not worth packing.
         tall = self._both(self._is("sge", "%m", str(t.rows)), self._is("sgt", "%n", str(t.width)))
         self.packed_a = self._both(self.transpose_a, tall)
@@ -232,8 +235,7 @@ class Blocked(_Loops):
         plain = f.binary("xor", "i1", self.transpose_a, "true")
         self.copied_a = self._both(plain, self._both(collide, worth))
         moved = f.binary("or", "i1", self.packed_a, self.copied_a)
-        block = self._pick(moved, str(t.packed_block), str(t.a_block))
-        self.mc = self._down(f.binary("udiv", "i64", block, self.step), t.rows)
+        self.mc = self._down(f.binary("udiv", "i64", str(t.a_block), self.step), t.rows)
         self._layout(moved)
 
     def _passes(self, depth: str, b_block: int, partial: int) -> None:
@@ -267,24 +269,29 @@ class Blocked(_Loops):
         self.pc, self.kc = pc, self._min(self.step, self._sub("%k", pc))
         self.again = self._is("sgt", pc, "0")
         self.final = self._is("sge", f.add(pc, self.step), "%k")
-        self._pack_b()
+        # Panels that one block of A reads are packed one after another into the same memory, which stays in the cache.
+        one_block = self._is("sge", self.mc, self._sub(self.block_end, self.ib))
+        self.by_panel = self._both(one_block, f.binary("xor", "i1", self.ahead, "true"))
+        with f.when(f.binary("xor", "i1", f.binary("or", "i1", self.by_panel, self.ahead), "true")):
+            self._pack_block()
         with f.loop(self.ib, self.block_end, self.mc) as ic:
             self.ic, self.rows_end = ic.index, self._min(f.add(ic.index, self.mc), self.block_end)
             self._bring_a()
             with f.loop("0", self.columns, str(self.t.width)) as jr:
                 self._panel(jr.index)
 
-    def _pack_b(self) -> None:
+    def _pack_block(self) -> None:
         """Pack the block of B; only the columns after the last whole panel if tiles pack the others."""
-        f = self.f
-        edge = self._sub(self.columns, f.binary("urem", "i64", self.columns, str(self.t.width)))
+        edge = self._sub(self.columns, self.f.binary("urem", "i64", self.columns, str(self.t.width)))
         first = self._pick(self.direct_b, edge, "0")
-        source = self._element("%b", self.b_strides, self.pc, f.add(self.jc, first))
-        to = self._at(self.packed_b, f.mul(first, self.kc))
-        count = self._sub(self.columns, first)
-        values = [source, to, self.kc, count, "%ldb", f.mul(self.kc, str(self.t.width))]
-        with f.when(f.binary("xor", "i1", self.ahead, "true")):
-            self._call(self._field("ptr", PACK_B), ["ptr", "ptr", *["i64"] * 4], values)
+        to = self._at(self.packed_b, self.f.mul(first, self.kc))
+        self._pack_b(self.f.add(self.jc, first), self._sub(self.columns, first), to)
+
+    def _pack_b(self, column: str, columns: str, to: str) -> None:
+        """Pack columns of the rows of this pass."""
+        source = self._element("%b", self.b_strides, self.pc, column)
+        values = [source, to, self.kc, columns, "%ldb", self.f.mul(self.kc, str(self.t.width))]
+        self._call(self._field("ptr", PACK_B), ["ptr", "ptr", *["i64"] * 4], values)
 
     def _bring_a(self) -> None:
         """Pack or copy the block of A if its kernels do not read it in place."""
@@ -329,9 +336,12 @@ class Blocked(_Loops):
         self.column = f.add(self.jc, jr)
         self.tile_columns = self._min(str(t.width), self._sub(self.columns, jr))
         whole = self._is("eq", self.tile_columns, str(t.width))
-        self.unpacked = self._both(self.direct_b, self._both(whole, self._is("eq", self.ic, self.ib)))
+        in_passing = self._both(self.direct_b, whole)
+        self.unpacked = self._both(in_passing, self._is("eq", self.ic, self.ib))
         self.b_in_place = self._element("%b", self.b_strides, self.pc, self.column)
-        self.b = self._at(self.packed_b, f.mul(jr, self.kc))
+        self.b = self._at(self.packed_b, self._pick(self.by_panel, "0", f.mul(jr, self.kc)))
+        with f.when(self._both(self.by_panel, f.binary("xor", "i1", in_passing, "true"))):
+            self._pack_b(self.column, self.tile_columns, self.b)
         strip = f.mul(jr, f.add(self._sub(self.block_end, self.ib), str(t.rows)))
         step = f.fresh("step")
         with f.loop(self.ic, self.rows_end, step) as ir:
@@ -360,7 +370,8 @@ class Blocked(_Loops):
         b, b_stride = self._pick(first, self.b_in_place, self.b, "ptr"), self._pick(first, "%ldb", str(t.width))
         types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
         values = [a, b, self.tile, self.kc, a_stride, b_stride, self.again]
-        copying = self._both(first, self._is("sgt", rest, str(t.rows)))
+        others = self._both(self._is("sgt", rest, str(t.rows)), f.binary("xor", "i1", self.few, "true"))
+        copying = self._both(first, others)
         with f.when(copying):
             self._call(self._field("ptr", _COPYING), [*types, "ptr"], [*values, self.b])
         with f.when(f.binary("xor", "i1", copying, "true")):

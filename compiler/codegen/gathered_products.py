@@ -34,7 +34,7 @@ def gathered_layout(t: Tiling) -> GatheredLayout:
     """The places of packed B, collected A, collected lines of A and, last, the partial sums."""
     b = round_up(t.rows * t.width, 64)
     a = b + round_up(t.window_block, 64)
-    lines = a + round_up(t.a_block + (t.rows + 1) * (_long_depth(t) + 64), 64)
+    lines = a + round_up(t.window_rows + (t.rows + 1) * (_long_depth(t) + 64), 64)
     return GatheredLayout(b, a, lines, lines + _GATHERED_LINES * _line(t, _GATHERED_ROWS) + 64)
 
 
@@ -83,10 +83,10 @@ class _Gathered(Blocked):
         depth = self._pick(self.transpose_a, str(t.packed_depth), str(_long_depth(t)))
         self._passes(depth, t.window_block, t.window_block)
         self.ld = f.add(self._rounded(self.step, t.lanes), "16")
-        wide = self._min(f.add(f.binary("udiv", "i64", str(t.a_block), self.step), "-64"), str(_GATHERED_ROWS))
-        tall = f.binary("udiv", "i64", str(t.a_block), self.ld)
+        wide = self._min(f.add(f.binary("udiv", "i64", str(t.window_rows), self.step), "-64"), str(_GATHERED_ROWS))
+        tall = f.binary("udiv", "i64", str(t.window_rows), self.ld)
         self.mc = self._down(self._pick(self.transpose_a, wide, tall), t.rows)
-        self.direct_b, self.packed_a = "false", "true"
+        self.ahead, self.direct_b, self.packed_a = "false", "false", "true"
         # For few columns it does not pay to pack the collected lines.
         self.loose = self._both(self.transpose_a, self._is("sle", "%n", str(_LOOSE_PANELS * t.width)))
         self.loose_ld = f.add(self._rounded(f.add(self._min(self.mc, "%m"), str(t.rows)), 16), "16")
@@ -98,9 +98,9 @@ class _Gathered(Blocked):
         """To collect the first operand costs more than to pack the second one; unless there are few rows."""
         return self._is("slt", "%m", self.f.mul("%parts", str(PANELS * self.t.rows)))
 
-    def _pack_b(self) -> None:
+    def _pack_b(self, column: str, columns: str, to: str) -> None:
         types = ["ptr", "ptr", *["i64"] * 4, "ptr"]
-        values = ["%b", self.packed_b, self.pc, self.kc, self.jc, self.columns, "%context"]
+        values = ["%b", to, self.pc, self.kc, column, columns, "%context"]
         self._call(self._field("ptr", PACK_B), types, values)
 
     def _bring_a(self) -> None:

@@ -340,9 +340,7 @@ class KernelWriter:
             down = stride(flat, stmt.row)
             if isinstance(down, int) and down and stride(flat, stmt.col) == 1:
                 at = self.expressions.indices.address(scope, buffer, flat)
-                self.f.module.declare("llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-                ahead = self.f.assign(f"getelementptr {buffer.dtype.llvm}, ptr {at}, i64 {rows * down}", "p")
-                self.f.line(f"call void @llvm.prefetch.p0(ptr {ahead}, i32 0, i32 3, i32 1)")
+                self.f.prefetch(self.f.gep(buffer.dtype.llvm, at, str(rows * down)))
 
     def _pack_ahead(self, before: Scope, loop: For) -> None:
         """Pack, before a loop, the second operands of its products that are the same in all rounds."""

@@ -12,6 +12,10 @@ from kgraph.ir.dims import Dim
 UNROLL = 2
 # Rows of an A stored [m, k] that share a pointer register.
 _GROUP = 3
+# Rows of B that a micro-kernel asks for ahead. Where B is read in place, its rows are farther apart than the hardware
+# looks ahead for; packed rows come sooner, too.
+_ROWS_AHEAD = 12
+_CACHE_LINE = 64
 
 # Further parameters of a micro-kernel that adds up several products, and of one that leaves a packed copy of B.
 SEGMENTS = (("i64", "segments"), ("i64", "next_a"), ("i64", "next_b"))
@@ -25,8 +29,8 @@ _SHAPES = {
     "sse2": ((4, 2), 2),
     "neon": ((8, 4), 3),
 }
-# Bytes of a packed block of A; processors with AVX-512 have second-level caches of 1 MiB and more.
-_PACKED_BLOCKS = {"avx512": 512 << 10, "avx2": 192 << 10, "sse2": 192 << 10, "neon": 192 << 10}
+# Bytes of a block of A; processors with AVX-512 have second-level caches of 1 MiB and more.
+_A_BLOCKS = {"avx512": 512 << 10, "avx2": 192 << 10, "sse2": 192 << 10, "neon": 192 << 10}
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Tiling:
         depth: largest k that one pass covers (a multiple of `UNROLL`).
         packed_depth: the same where A is packed: a panel of B and a tile of A then fit the first-level cache.
         a_block: size of the block of A that should stay in the second-level cache.
-        packed_block: the same for a block of A that was packed or copied, and so lies in few pages.
+        window_rows: the same for a block of A that was collected from windows.
         b_block: size of the packed block of B.
         partial: size of the block of unfinished sums kept between passes.
         window_block: both of these sizes for products over windows.
@@ -58,7 +62,7 @@ class Tiling:
     depth: int
     packed_depth: int
     a_block: int
-    packed_block: int
+    window_rows: int
     b_block: int
     partial: int
     window_block: int
@@ -107,8 +111,8 @@ def tiling(target: Target, element: str, columns: Dim | None = None) -> Tiling:
         strip=2048 // size,
         depth=4096 // size,
         packed_depth=1024 // size,
-        a_block=(192 << 10) // size,
-        packed_block=_PACKED_BLOCKS[target.isa] // size,
+        a_block=_A_BLOCKS[target.isa] // size,
+        window_rows=(192 << 10) // size,
         b_block=(8 << 20) // size,
         partial=(16 << 20) // size,
         window_block=(2 << 20) // size,
@@ -166,6 +170,7 @@ class _MicroKernel:
         self.b_stride = [f.mul(f.mul("%sb", str(t.bytes)), str(i)) for i in range(UNROLL)]
         self.row_distance = [f.mul(self.a_stride[1], str(i)) for i in range(_GROUP)]
         self.group_distance = f.mul(self.a_stride[1], str(_GROUP))
+        self.ahead = f.mul(self.b_stride[1], str(_ROWS_AHEAD))
         start = self._first_sums(f)
         whole = f.binary("and", "i64", "%k", str(-UNROLL))
         if self.segmented:
@@ -235,6 +240,9 @@ class _MicroKernel:
         """One step of k: every row's element times the row of B, added to `acc` in place."""
         t = self.t
         row = [f.load(t.vector, f.gep(t.element, b, str(v * t.lanes)), t.bytes) for v in range(t.vectors)]
+        ahead = f.gep("i8", b, self.ahead)
+        for at in range(0, t.vectors * t.vector_bytes, _CACHE_LINE):
+            f.prefetch(f.gep("i8", ahead, str(at)))
         for to in copy:
             for v in range(t.vectors):
                 f.store(t.vector, row[v], f.gep(t.element, to, str(v * t.lanes)), t.vector_bytes)

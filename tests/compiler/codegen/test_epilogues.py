@@ -14,11 +14,13 @@ from kgraph.runtime.interpreter import interpret
 
 
 def prefetches(body: str) -> int:
-    """Prefetch instructions in the code of y = x @ w with this `body` behind it."""
+    """Prefetch instructions in the epilogue of y = x @ w with this `body` behind it."""
     inputs = "%x: f32[batch, 40], %w: f32[40, 64], %r: f32[batch, 64], %b: f32[64]"
     product = "%p = matmul(%x, %w) {transpose_a=false, transpose_b=false} : f32[batch, 64]\n"
     code = compile_native(graph_of(inputs, product + body), 0, check=True)
-    return len(re.findall(r"call void @llvm\.prefetch", code.llvm))
+    functions = code.llvm.split("\ndefine ")
+    (epilogue,) = (text for text in functions if re.match(r"internal void @[\w.]+\.finish\(", text))
+    return epilogue.count("call void @llvm.prefetch")
 
 
 def test_what_an_epilogue_reads_is_asked_for_a_tile_ahead():
