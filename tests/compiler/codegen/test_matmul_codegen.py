@@ -93,11 +93,14 @@ def test_blocked_products(target: str, spec: MatmulSpec, rng: np.random.Generato
         (t.rows, t.width, t.depth), (t.rows + 1, t.width + 1, t.depth + 1), (2, 3, 2 * t.depth + 5),
         (1, t.strip + 9, 40), (t.strip + 9, 1, 40), (90, 70, 3 * t.depth - 1), (150, 33, 200), (7, wide, t.depth + 20),
         (t.partial // wide + 5, wide // 8, t.depth + 3),
+        # Tiles that all read B in place, one more than that, and panels packed by the way for a second block of rows.
+        (2 * t.rows, 2 * t.width + 3, t.depth + 9), (2 * t.rows + 1, 3 * t.width + 5, 200),
+        (t.a_block // 600 + t.rows, 2 * t.width + 3, 600),
         # Rows of A multiples of 4 KiB apart are copied: blocks of them, a last tile that is moved back, few rows.
-        (t.packed_block // t.depth + t.rows + 1, 5 * t.width + 3, t.depth), (5, 5 * t.width, t.depth),
+        (t.a_block // t.depth + t.rows + 1, 5 * t.width + 3, t.depth), (5, 5 * t.width, t.depth),
         (3 * t.rows + 5, 5 * t.width, 2 * t.depth),
         # A that is packed: blocks of rows, passes, and rows that the last tile shares with the one before.
-        (t.packed_block // t.packed_depth + t.rows + 1, 2 * t.width, t.packed_depth),
+        (t.a_block // t.packed_depth + t.rows + 1, 2 * t.width, t.packed_depth),
         (t.rows + 1, t.width + 1, t.packed_depth + 1), (90, 70, 3 * t.packed_depth - 1),
     ]  # fmt: skip
     for m, n, k in sizes:
