@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from kgraph.compiler.analysis.kernels import buffers_of, size_names
@@ -22,12 +22,13 @@ from kgraph.ir.types import TensorType
 from kgraph.primitives.control_flow import roles, scan
 from kgraph.primitives.logic import copy
 from kgraph.primitives.nests import over_rows
+from kgraph.record import record
 
 # Bytes of private memory that a kernel of a kind needs, for an element type and sizes: code generation's rule.
 ScratchRule = Callable[[str, DType, Sequence[Dim]], Dim]
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class LoweredCall:
     """One kernel and the graph values its buffers hold.
 
@@ -43,7 +44,7 @@ class LoweredCall:
     outputs: tuple[Value, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class LoweredLoop:
     """A `scan` and the kernels of its body.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from kgraph.compiler.codegen.batch_loop import emit_batches, takes_batches
@@ -29,6 +29,7 @@ from kgraph.ir.graph import Graph, Node
 from kgraph.ir.loop_printer import kernel_to_text
 from kgraph.ir.loops import Kernel
 from kgraph.ir.verify import verify_kernel
+from kgraph.record import record
 
 LOOP_PASSES: tuple[Callable[[Kernel], Kernel], ...] = (
     collapse,    # neighbouring loops over contiguous memory become one
@@ -37,7 +38,7 @@ LOOP_PASSES: tuple[Callable[[Kernel], Kernel], ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class NativeCode:
     """An artifact and everything on the way to it that a user may look at.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from kgraph.ir.graph import Graph, GraphBuilder, Node, Value
@@ -12,6 +11,7 @@ from kgraph.ir.location import UNKNOWN, Location, layer_scope
 from kgraph.ir.opdef import Attr, OpDef, Trait
 from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY
+from kgraph.record import record
 
 Number: TypeAlias = "int | float | bool"
 
@@ -118,14 +118,14 @@ class Pattern:
         return Apply("abs", (self,))
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Var(Pattern):
     """Stands for any tensor; the same variable twice stands for the same tensor."""
 
     name: str
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Apply(Pattern):
     """An op applied to terms. A number among them stands for a tensor with that number everywhere."""
 
@@ -142,7 +142,7 @@ def term(op: str) -> Callable[..., Pattern]:
     return lambda *args: Apply(op, args)
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Law:
     """A replacement of nodes of one op: `apply(node, rewriter)` gives an equal value, or None where it does not hold.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from kgraph.ir.artifact import MemoryPlan, kernel_calls
 from kgraph.ir.dims import evaluate
 from kgraph.ir.graph import Graph, Node
+from kgraph.record import record
 
 LARGEST = 5  # buffers that are listed for each program
 
 
-@dataclass(frozen=True)
+@record
 class BufferMemory:
     """One piece of the working memory.
 

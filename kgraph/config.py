@@ -8,15 +8,15 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from kgraph.errors import ArgumentError
+from kgraph.record import record
 
 MAX_THREADS = 1024
 EXECUTIONS = ("native", "interpreter")
 
 
-@dataclass(frozen=True)
+@record
 class Settings:
     """Everything a user can set for the whole process.
 

@@ -7,7 +7,6 @@ import itertools
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,6 +18,7 @@ from kgraph.ir.artifact import Artifact
 from kgraph.ir.graph import Graph
 from kgraph.ir.printer import to_text
 from kgraph.primitives import REGISTRY
+from kgraph.record import record
 from kgraph.runtime.cache import open_cache
 from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import Watch, interpret
@@ -46,7 +46,7 @@ def _compiler() -> ModuleType:
 STAGES = ("traced", "optimized", "fused", "loops", "plan", "llvm", "asm")
 
 
-@dataclass(frozen=True)
+@record
 class CompileReport:
     """Figures of one compilation.
 

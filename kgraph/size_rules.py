@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from kgraph.errors import ShapeError
 from kgraph.ir.dims import Dim, DimExpr, evaluate
 from kgraph.ir.graph import Graph, Node
+from kgraph.record import record
 
 
-@dataclass(frozen=True)
+@record
 class _Rule:
     """`rest` must not be negative; `node` is where that comes from, `axis` the axis, `what` the words for it."""
 

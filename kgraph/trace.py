@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kgraph.errors import GraphError
@@ -12,13 +11,14 @@ from kgraph.ir.opdef import Array, current_emitter
 from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY
 from kgraph.primitives.composites import where
+from kgraph.record import record
 from kgraph.variable import Variable
 
 # Ops whose results hold elements of their operand, maybe as another type, and nothing else.
 _MOVES = frozenset({"cast", "slice", "reshape", "transpose"})
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Demand:
     """What a program demands of the numbers of an argument; looked at before a run, for all batches at once.
 
@@ -33,7 +33,7 @@ class Demand:
     test: Callable[[Array], None]
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Program:
     """A traced program: a graph whose last inputs and outputs are variables.
 

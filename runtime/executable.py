@@ -6,7 +6,6 @@ import ctypes
 import threading
 from array import array as numbers
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from kgraph.ir.artifact import Artifact, MemoryPlan, Step
 from kgraph.ir.dims import evaluate
+from kgraph.record import record
 from kgraph.runtime.loader import check_target, load
 from kgraph.runtime.memory import allocate
 from kgraph.runtime.sharing import flags_of
@@ -33,7 +33,7 @@ def address_of(array: Array) -> int:
     return _pointer_at(id(array) + _HEAD).value or 0
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Binding:
     """What one set of sizes needs: the pointer table with all fixed entries filled, and who keeps memory alive.
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kgraph.compiler.analysis.loop_facts import stride
 from kgraph.compiler.analysis.windows import Line, gathered, transposed
 from kgraph.ir.dims import Dim, exact_quotient, substitute, symbol, symbols_of
 from kgraph.ir.loops import Contract, Ranges, Window
+from kgraph.record import record
 
 
-@dataclass(frozen=True)
+@record
 class PaddedLines:
     """The first operand of a product over windows, read from lines along the last spatial axis.
 
@@ -44,7 +45,7 @@ class PaddedLines:
     run: int
 
 
-@dataclass(frozen=True)
+@record
 class _Across:
     """How windows move across lines: the variables of output lines and taps, and both in collected lines."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import dropwhile
 
 from kgraph.compiler.analysis.kernels import expressions, statements
@@ -12,13 +11,14 @@ from kgraph.compiler.analysis.rows import row_statements
 from kgraph.ir.dims import Dim, substitute, symbols_of
 from kgraph.ir.loops import Contract, For, Kernel, Let, Stmt, Store
 from kgraph.ir.scalar import FUNCTIONS, Call, Load
+from kgraph.record import record
 
 # Work is counted in 1/16 of a core's cycle: a multiplication and addition of a matrix product is 1.
 _PER_INSTRUCTION = 2  # for each element of a loop that runs on vectors of eight
 _PER_ACCESS = 4
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Division:
     """How parts of the work share a kernel.
 

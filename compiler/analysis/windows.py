@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from kgraph.compiler.analysis.loop_facts import flat_index, stride
 from kgraph.ir.dims import Dim, product, substitute, symbols_of
 from kgraph.ir.loops import Contract, Ranges, Window
+from kgraph.record import record
 
 
-@dataclass(frozen=True)
+@record
 class Line:
     """A window with its variables in two groups, of which the second one's last variable moves by one element.
 
@@ -33,7 +33,7 @@ class Line:
     clip: tuple[Dim, Dim, Dim] | None
 
 
-@dataclass(frozen=True)
+@record
 class Plain:
     """A product over windows that is one of plain matrices.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kgraph.compiler.codegen.blocking import COLUMN_KERNEL, PACK_A, PACK_B, PANELS, Blocked, round_up
 from kgraph.compiler.codegen.emitter import Module
 from kgraph.compiler.codegen.packing import pack_a
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, undefined
+from kgraph.record import record
 
 # The plan has the function that collects the first operand in place of a kernel.
 _GATHER = COLUMN_KERNEL
@@ -19,7 +18,7 @@ _GATHERED_LINES = 8
 _LOOSE_PANELS = 2
 
 
-@dataclass(frozen=True)
+@record
 class GatheredLayout:
     """Where the parts of the scratch memory start, in elements; finished sums are at 0, and some lines of the first
     operand wait at `lines`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from kgraph.compiler.analysis.windows import gathered, transposed
 from kgraph.compiler.codegen.blocking import plan, product, scratch_elements
@@ -17,6 +16,7 @@ from kgraph.compiler.codegen.tiles import Tiling, tiling
 from kgraph.compiler.codegen.windows import gather_function, pack_function
 from kgraph.ir.dims import Dim
 from kgraph.ir.loops import Contract
+from kgraph.record import record
 
 # epilogue(f, vector_type, [sum], row, column, mask): see `emit_matmul`.
 Epilogue = Callable[[Function, str, list[str], str, str, str | None], None]
@@ -28,7 +28,7 @@ PARTS = ("i64", "parts")
 _SLOT_TYPES = ("ptr", "i1", "i8", "i16", "i32", "i64", "half", "bfloat", "float", "double")
 
 
-@dataclass(frozen=True)
+@record
 class MatmulSpec:
     """One kind of matrix product C[m, n] = A[m, k] B[k, n].
 

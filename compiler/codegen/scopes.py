@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kgraph.ir.dims import Dim
+from kgraph.record import record
 
 
 class Value(NamedTuple):
@@ -25,7 +26,7 @@ class Value(NamedTuple):
     steady: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class VectorLoop:
     """The vector loop whose body is being written.
 

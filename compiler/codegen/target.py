@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 from kgraph.compiler.codegen.binding import llvm
 from kgraph.config import settings
 from kgraph.errors import ArgumentError
+from kgraph.record import record
 
 # The features that decide which code is generated; everything else the host has is passed to LLVM unchanged.
 _V3 = "+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"
 _V4 = _V3 + ",+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
 
 
-@dataclass(frozen=True)
+@record
 class Target:
     """One kind of machine that code is generated for.
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kgraph.compiler.codegen.emitter import Function, Module, vector_of
 from kgraph.compiler.codegen.target import Target
 from kgraph.ir.dims import Dim
+from kgraph.record import record
 
 # Steps of k per round of a micro-kernel: enough to hide the loop, and half the code of four.
 UNROLL = 2
@@ -33,7 +32,7 @@ _SHAPES = {
 _A_BLOCKS = {"avx512": 512 << 10, "avx2": 192 << 10, "sse2": 192 << 10, "neon": 192 << 10}
 
 
-@dataclass(frozen=True)
+@record
 class Tiling:
     """Sizes that the matrix kernels of one element type use on one target, in elements.
 

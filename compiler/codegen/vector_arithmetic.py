@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from kgraph.compiler.codegen.emitter import Function, element_of, float_literal, lanes_of, splat, vector_of
+from kgraph.record import record
 
 
-@dataclass(frozen=True)
+@record
 class FloatFormat:
     """Layout of an IEEE 754 binary format.
 

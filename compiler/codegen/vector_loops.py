@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kgraph.compiler.analysis.kernels import statements
 from kgraph.compiler.analysis.loop_facts import accesses, accumulated, cost, stride
 from kgraph.compiler.analysis.sums import CHEAP, price_of_sums, vectors_of_sum, widest_float
@@ -11,6 +9,7 @@ from kgraph.compiler.codegen.memory import maskable
 from kgraph.compiler.codegen.target import Target
 from kgraph.ir.dims import symbols_of
 from kgraph.ir.loops import Contract, For, Init
+from kgraph.record import record
 
 # From this cost on, a mask costs less than a second copy of the body takes to compile.
 _COSTLY = 16
@@ -19,7 +18,7 @@ _COSTLY = 16
 _WIDE = 8
 
 
-@dataclass(frozen=True)
+@record
 class VectorPlan:
     """How one vector loop runs.
 

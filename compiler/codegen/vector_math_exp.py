@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from kgraph.compiler.codegen.emitter import Function
 from kgraph.compiler.codegen.vector_arithmetic import Lanes
+from kgraph.record import record
 
 
-@dataclass(frozen=True)
+@record
 class _ExpTables:
     """Constants of one format.
 

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 
 from kgraph.compiler.analysis.kernels import expressions
 from kgraph.compiler.analysis.loop_facts import accesses
@@ -21,6 +20,7 @@ from kgraph.compiler.loops.rewriting import Rewriter
 from kgraph.ir.dims import Dim, product, substitute, symbol, symbols_of
 from kgraph.ir.loops import Contract, Ranges, Stmt, Window
 from kgraph.ir.scalar import IndexValue
+from kgraph.record import record
 
 # Vectors of a line up to which it is copied by code without loops.
 _STRAIGHT = 40
@@ -153,7 +153,7 @@ def _variables(f: Function, slots: Sequence[tuple[str, int]]) -> dict[str, str]:
     return {var: f.load("i64", f.gep("i64", "%context", str(slot)), 8) for var, slot in slots}
 
 
-@dataclass(frozen=True)
+@record
 class _Piece:
     """The part of one contiguous run that is wanted: elements start .. stop - 1 of the run.
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy.typing as npt
 
 from kgraph.ir.dims import Dim, evaluate
 from kgraph.ir.types import TensorType
+from kgraph.record import record
 
 PlaceKind: TypeAlias = Literal["input", "output", "constant", "slot", "piece", "carry"]
 
 
-@dataclass(frozen=True)
+@record
 class Place:
     """Where a buffer lives.
 
@@ -32,7 +32,7 @@ class Place:
     index: int
 
 
-@dataclass(frozen=True)
+@record
 class Slot:
     """A piece of the arena that several buffers use one after another; as large as the largest of them."""
 
@@ -43,7 +43,7 @@ class Slot:
         return max(evaluate(n, sizes) for n in self.nbytes)
 
 
-@dataclass(frozen=True)
+@record
 class KernelCall:
     """One call of a kernel with the places (positions in the plan) that its buffers are bound to.
 
@@ -63,7 +63,7 @@ class KernelCall:
     work: Dim = 0
 
 
-@dataclass(frozen=True)
+@record
 class Carry:
     """Memory of a value that a loop carries from step to step.
 
@@ -79,7 +79,7 @@ class Carry:
     other: int
 
 
-@dataclass(frozen=True)
+@record
 class Loop:
     """Kernels that run once for each step.
 
@@ -121,7 +121,7 @@ def kernel_calls(calls: Iterable[KernelCall | Loop]) -> Iterator[KernelCall]:
             yield call
 
 
-@dataclass(frozen=True)
+@record
 class MemoryPlan:
     """Every buffer of a program, and the slots of the arena; sizes are polynomials, so one plan serves all shapes."""
 
@@ -199,7 +199,7 @@ class BatchRun:
         return cls.argument(arguments) + 2 * number
 
 
-@dataclass(frozen=True)
+@record
 class ObjectFile:
     """Relocatable machine code.
 
@@ -212,7 +212,7 @@ class ObjectFile:
     code: bytes
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Artifact:
     """A compiled program.
 

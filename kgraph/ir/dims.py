@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from kgraph.errors import ShapeError
+from kgraph.record import record
 
 
-@dataclass(frozen=True, order=True)
+@record
 class FloorDiv:
     """The atom `numerator // divisor` where the division is not exact term by term."""
 
@@ -30,7 +30,7 @@ Atom: TypeAlias = "str | FloorDiv"
 Monomial: TypeAlias = "tuple[Atom, ...]"
 
 
-@dataclass(frozen=True)
+@record
 class DimExpr:
     """A sum of integer multiples of products of size names; never a plain integer.
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from kgraph.errors import DTypeError
+from kgraph.record import record
 
 
-@dataclass(frozen=True)
+@record
 class DType:
     """One element type.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any
 
@@ -16,9 +16,10 @@ from kgraph.ir.location import UNKNOWN, Location, current_location
 from kgraph.ir.opdef import Attr, Attrs, OpDef, current_emitter
 from kgraph.ir.operators import Operators
 from kgraph.ir.types import TensorType, keras_shape
+from kgraph.record import record
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Value(Operators):
     """One tensor of a graph: a graph input or a result of a node. Identity is equality; the name is a hint."""
 
@@ -50,7 +51,7 @@ class Value(Operators):
         return f"%{self.name or '?'}: {self.type}"
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Node:
     """One application of an op."""
 
@@ -71,7 +72,7 @@ class Node:
         return value
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Graph:
     """Equations in an order in which they can run.
 

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 
+from kgraph.record import record
 
-@dataclass(frozen=True)
+
+@record
 class Location:
     """Origin of a node.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NoReturn, TypeAlias, assert_never
 
 import numpy as np
@@ -15,6 +14,7 @@ from kgraph.ir.lexer import PLAIN_NAME, RESERVED
 from kgraph.ir.loop_printer import COMBINES, kernel_lines
 from kgraph.ir.loops import Accumulate, Contract, For, Init, Kernel, Let, Matrix, Ranges, Stmt, Store, Window
 from kgraph.ir.scalar import FUNCTIONS, Buffer, Call, Const, Expr, IndexValue, Load, Local, names_in
+from kgraph.record import record
 
 SHOWN = 12  # lines shown before and after a fault
 KEYWORDS = RESERVED | {"for", "parallel", "vector", "unroll", "let", "init", "store", "contract"}
@@ -37,7 +37,7 @@ def verify_kernel(kernel: Kernel) -> None:
     _KernelCheck(kernel).run()
 
 
-@dataclass(frozen=True)
+@record
 class _Name:
     """What a name in scope means: a local's element type, or the extent of a loop variable."""
 

@@ -18,19 +18,19 @@ the mixed-radix number of the variables in `rows`, the last one fastest, and p t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from kgraph.ir.dims import Dim
 from kgraph.ir.dtypes import DType
 from kgraph.ir.scalar import Buffer, Expr
+from kgraph.record import record
 
 LoopKind: TypeAlias = Literal["serial", "parallel", "vector", "unroll"]
 Ranges: TypeAlias = "tuple[tuple[str, Dim], ...]"
 Combine: TypeAlias = Literal["add", "mul", "max", "min", "or", "and"]
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class For:
     """Run `body` for `var` = 0 .. `extent` - 1; an extent is never negative."""
 
@@ -40,7 +40,7 @@ class For:
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Let:
     """Name a value until the end of the enclosing body."""
 
@@ -48,7 +48,7 @@ class Let:
     value: Expr
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Init:
     """Start a mutable local with a value."""
 
@@ -56,7 +56,7 @@ class Init:
     value: Expr
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Accumulate:
     """Combine a value into a mutable local: name = name <combine> value."""
 
@@ -65,7 +65,7 @@ class Accumulate:
     value: Expr
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Store:
     """Write one element of a buffer."""
 
@@ -74,7 +74,7 @@ class Store:
     value: Expr
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Matrix:
     """One matrix operand: the last two axes of `buffer` at `batch` (indices of the axes before them).
 
@@ -86,7 +86,7 @@ class Matrix:
     transposed: bool
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Window:
     """A matrix operand whose element is `buffer[index]`, or 0 where the index lies outside the buffer.
 
@@ -98,7 +98,7 @@ class Window:
     index: tuple[Dim, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Contract:
     """Matrix product with an epilogue; see the module's docstring.
 
@@ -135,7 +135,7 @@ class Contract:
 Stmt: TypeAlias = "For | Let | Init | Accumulate | Store | Contract"
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Kernel:
     """A function over buffers and sizes.
 

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -18,6 +18,7 @@ from kgraph.ir.dtypes import DType
 from kgraph.ir.loops import Stmt
 from kgraph.ir.scalar import Buffer, Expr
 from kgraph.ir.types import TensorType
+from kgraph.record import record
 
 Array: TypeAlias = "npt.NDArray[Any]"
 # int, float, bool, str, DType, DimExpr, Array, Graph, or a tuple of those.
@@ -79,14 +80,14 @@ class Trait(enum.Flag):
     STRUCTURAL = enum.auto()  # made or expanded by a pass; has no gradient, samples or lowering of its own
 
 
-@dataclass(frozen=True)
+@record
 class NoGrad:
     """States why an op has no gradient."""
 
     why: str
 
 
-@dataclass(frozen=True)
+@record
 class Composed:
     """The gradient of an op is that of `parts(*inputs, **attrs)`: the same results, made of ops that have gradients.
 
@@ -123,14 +124,14 @@ class LoopContext(Protocol):
         """A name not used in this kernel, for a loop variable or local."""
 
 
-@dataclass(frozen=True)
+@record
 class Scalar:
     """Lowering of an elementwise op: `fn(*operands, **attrs)` gives the expression of one element."""
 
     fn: Callable[..., Expr]
 
 
-@dataclass(frozen=True)
+@record
 class Pointwise:
     """Lowering of an op whose element at `index` is an expression of operands at any index.
 
@@ -140,7 +141,7 @@ class Pointwise:
     fn: Callable[..., Expr]
 
 
-@dataclass(frozen=True)
+@record
 class Loops:
     """Lowering to a loop nest of its own: `build(context, **attrs)` gives the statements.
 
@@ -155,7 +156,7 @@ class Loops:
     in_memory: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Rows(Loops):
     """Lowering to loops over the rows of the first operand (`kgraph.primitives.nests`), which other nodes with the same
     rows may share.
@@ -171,19 +172,19 @@ class Rows(Loops):
     row: Callable[..., Callable[..., tuple[Stmt, ...]]]
 
 
-@dataclass(frozen=True)
+@record
 class Alias:
     """The result is the operand's memory under another shape."""
 
 
-@dataclass(frozen=True)
+@record
 class Expanded:
     """A pass of that name replaces the op before lowering, or makes its gradient."""
 
     by: str
 
 
-@dataclass(frozen=True)
+@record
 class Nested:
     """The op runs the graphs among its attributes: their nodes become kernels, called by the program's step."""
 
@@ -191,7 +192,7 @@ class Nested:
 Lowering: TypeAlias = "Scalar | Pointwise | Loops | Alias | Expanded | Nested"
 
 
-@dataclass(frozen=True)
+@record
 class Sample:
     """A valid call: arrays (or TensorTypes to fill with random numbers by the caller) and attributes."""
 
@@ -199,7 +200,7 @@ class Sample:
     attrs: Attrs = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@record
 class BadCall:
     """A wrong call and words that its error must contain."""
 
@@ -212,7 +213,7 @@ InferRule: TypeAlias = "Callable[[Types, Attrs], TensorType | tuple[TensorType, 
 GradRule: TypeAlias = "Callable[..., Sequence[Any]]"
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class OpDef:
     """One op: every rule about it in one object. All ops are pure.
 

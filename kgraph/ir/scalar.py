@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, assert_never
 
 import numpy as np
@@ -18,11 +17,12 @@ import numpy.typing as npt
 from kgraph.ir.dims import Dim, Shape, symbols_of
 from kgraph.ir.dtypes import DType, bool_, u32
 from kgraph.ir.philox import philox2x32
+from kgraph.record import record
 
 Array: TypeAlias = "npt.NDArray[Any]"
 
 
-@dataclass(frozen=True)
+@record
 class Buffer:
     """A contiguous row-major array that a kernel reads or writes.
 
@@ -40,7 +40,7 @@ class Buffer:
     role: Literal["in", "out", "scratch"]
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Load:
     """The element of `buffer` at `index`; each index is a polynomial over loop variables, sizes and integer Lets."""
 
@@ -53,7 +53,7 @@ class Load:
         return self.buffer.dtype
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Const:
     """A literal."""
 
@@ -61,7 +61,7 @@ class Const:
     dtype: DType
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class IndexValue:
     """An index or size as a value of an integer or float type (wraps round for u32)."""
 
@@ -69,7 +69,7 @@ class IndexValue:
     dtype: DType
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Local:
     """The present value of a local of the kernel."""
 
@@ -77,7 +77,7 @@ class Local:
     dtype: DType
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Call:
     """A scalar function applied to expressions; `dtype` is the result's element type."""
 
@@ -89,7 +89,7 @@ class Call:
 Expr: TypeAlias = "Load | Const | IndexValue | Local | Call"
 
 
-@dataclass(frozen=True)
+@record
 class ScalarFunction:
     """One entry of the table of scalar functions.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
 from typing import Any
 
 from kgraph.errors import DTypeError, ShapeError
 from kgraph.ir.dims import Dim, Shape
 from kgraph.ir.opdef import current_emitter
+from kgraph.record import record
 
 
-@dataclass(frozen=True)
+@record
 class _Cut:
     """What is taken of one axis: elements start, start + stride, ... below limit, in reverse order if `backwards`."""
 

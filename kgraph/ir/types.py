@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from kgraph.errors import ShapeError
 from kgraph.ir.dims import Dim, Shape, evaluate, product
 from kgraph.ir.dtypes import DType
+from kgraph.record import record
 
 
-@dataclass(frozen=True)
+@record
 class TensorType:
     """Element type and shape; sizes may be symbolic.
 

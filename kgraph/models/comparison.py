@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from kgraph.engine import CompiledProgram
+from kgraph.record import record
 from kgraph.variable import Variable
 
 Array: TypeAlias = "npt.NDArray[Any]"
@@ -20,7 +20,7 @@ Array: TypeAlias = "npt.NDArray[Any]"
 ROUNDINGS = 256
 
 
-@dataclass(frozen=True)
+@record
 class Row:
     """One compared tensor.
 
@@ -43,7 +43,7 @@ class Row:
     ok: bool
 
 
-@dataclass(frozen=True)
+@record
 class Comparison:
     """All compared tensors; `print` it for a table."""
 
@@ -104,7 +104,7 @@ def compare_arrays(name: str, expected: Array, received: Array, slack: Array | N
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@record
 class _Outcome:
     """Results of a program, and its variables before and after it."""
 

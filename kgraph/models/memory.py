@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from kgraph.buffers import BufferMemory
 from kgraph.engine import CompiledProgram
 from kgraph.errors import ArgumentError
 from kgraph.ir.dims import evaluate
 from kgraph.ir.types import TensorType
+from kgraph.record import record
 from kgraph.variable import Variable
 
 
-@dataclass(frozen=True)
+@record
 class ProgramMemory:
     """Bytes that one program needs.
 
@@ -39,7 +39,7 @@ class ProgramMemory:
     largest: tuple[BufferMemory, ...]
 
 
-@dataclass(frozen=True)
+@record
 class MemoryReport:
     """Bytes that a model needs; `print` it for a table.
 

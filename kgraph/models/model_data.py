@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,10 @@ from kgraph.models.sample_weights import named_weights, prepared_weights
 from kgraph.models.step_arguments import StepArguments, argument_names
 from kgraph.models.targets import Target
 from kgraph.nesting import flatten, is_nested, map_structure, pack, parts_like
+from kgraph.record import record
 
 
-@dataclass(frozen=True)
+@record
 class Data:
     """Prepared arrays: inputs, targets and weights in the order of a program's arguments.
 

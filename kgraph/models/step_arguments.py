@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from kgraph.data.streams import pack_x_y_sample_weight
 from kgraph.ir.types import TensorType
 from kgraph.nesting import map_structure, pack
+from kgraph.record import record
 from kgraph.trace import Trace
 
 # None, one for all outputs, or one (or None) for each output.
@@ -17,7 +17,7 @@ WeightTypes: TypeAlias = "Sequence[TensorType | None]"
 LabelTypes: TypeAlias = "Sequence[TensorType | None]"
 
 
-@dataclass(frozen=True)
+@record
 class StepArguments:
     """Types of what a step gets, in the nesting of the data; None for what is not given."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kgraph.errors import ArgumentError, DTypeError
@@ -12,9 +11,10 @@ from kgraph.ir.types import TensorType
 from kgraph.lookup import did_you_mean
 from kgraph.losses import Loss
 from kgraph.nesting import flatten
+from kgraph.record import record
 
 
-@dataclass(frozen=True)
+@record
 class Target:
     """One output of the model, with what is asked of it.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,11 +34,12 @@ from kgraph.primitives.sliding import (
     over_regions,
     tap_slices,
 )
+from kgraph.record import record
 
 NAMES = ("strides", "low", "high", "dilation", "groups")
 
 
-@dataclass(frozen=True)
+@record
 class Geometry:
     """Sizes of one convolution y = conv(x, w).
 
@@ -221,7 +221,7 @@ def _input_grad_grad(dy: Any, y: Any, d: Any, w: Any, shape: Shape, **attrs: Any
     return emitter.emit("conv", dy, w, **attrs), emitter.emit("conv_weight_grad", dy, d, kernel=kernel, **attrs)
 
 
-@dataclass(frozen=True)
+@record
 class _Phase:
     """Input positions stride * r + start of one axis, which taps last - step * t see at outputs r + first + move * t.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from kgraph.ir.dtypes import DType, bool_, i32, i64, u32
 from kgraph.ir.loops import Accumulate, For, Init, Let, Stmt
 from kgraph.ir.opdef import Array, LoopContext
 from kgraph.ir.scalar import Const, Expr, IndexValue, Local, call, const
+from kgraph.record import record
 
 
 def wide(dtype: DType) -> DType:
@@ -30,7 +30,7 @@ def zero_of(dtype: DType) -> Const:
     return const(False if dtype is bool_ else 0, dtype)
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Place:
     """The place that an id names.
 

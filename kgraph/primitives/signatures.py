@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from kgraph.errors import ArgumentError, DTypeError, ShapeError
 from kgraph.ir.dims import Dim, DimExpr, Shape
 from kgraph.ir.dtypes import DType
 from kgraph.ir.opdef import Attrs, InferRule, Types
 from kgraph.ir.types import TensorType
+from kgraph.record import record
 
 
-@dataclass(frozen=True)
+@record
 class Kinds:
     """The element types that an operand may have, and their name in messages."""
 

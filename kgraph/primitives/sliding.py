@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from kgraph.errors import ShapeError
 from kgraph.ir.dims import Dim, Shape, symbol
@@ -16,13 +15,14 @@ from kgraph.ir.loops import For, Stmt
 from kgraph.ir.opdef import Attrs, LoopContext
 from kgraph.primitives.nests import Index
 from kgraph.primitives.signatures import expect_dims
+from kgraph.record import record
 
 # Windows of non-overlapping pooling up to which each phase has code of its own, and taps up to which each one has.
 _FEW_PHASES = 4
 _FEW_TAPS = 32
 
 
-@dataclass(frozen=True)
+@record
 class Axis:
     """How the window slides along one spatial axis.
 
@@ -68,7 +68,7 @@ class Axis:
         return self.low == 0 and self.high == 0 and self.window <= self.stride and self.dilation == 1
 
 
-@dataclass(frozen=True)
+@record
 class Region:
     """Positions start, start + step, ... along one axis whose windows have the same taps.
 
