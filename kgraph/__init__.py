@@ -3,8 +3,9 @@
 The names below are loaded when they are used first, so `import kgraph` itself costs next to nothing.
 """
 
-import importlib
 from typing import TYPE_CHECKING
+
+from kgraph.lazy_names import lazily
 
 if TYPE_CHECKING:
     import kgraph.activations as activations
@@ -65,30 +66,18 @@ __all__ = [
     "vjp",
 ]
 
-# Where the names come from that are not modules themselves. No module may bear such a name: importing it would put the
-# module in the place of the name.
-_HOMES = {
-    "GradientTape": "gradient_tape",
-    "Input": "layers",
-    "InputSpec": "layers",
-    "Layer": "layers",
-    "Model": "models",
-    "Sequential": "models",
-    "Variable": "variable",
-    "execution": "execution_mode",
-    "gradients": "gradient_tape",
-    "vjp": "vector_jacobian",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'kgraph' has no attribute {name!r}")
-    module = importlib.import_module(f"kgraph.{_HOMES.get(name, name)}")
-    value: object = getattr(module, name) if name in _HOMES else module
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "kgraph.execution_mode": "execution",
+        "kgraph.gradient_tape": "GradientTape gradients",
+        "kgraph.layers": "Input InputSpec Layer",
+        "kgraph.models": "Model Sequential",
+        "kgraph.variable": "Variable",
+        "kgraph.vector_jacobian": "vjp",
+    },
+    modules=(
+        "activations", "backend", "callbacks", "compat", "config", "constraints", "datasets", "errors", "initializers",
+        "layers", "losses", "metrics", "models", "ops", "optimizers", "random", "regularizers", "saving", "utils",
+    ),
+)  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kgraph.errors import ArgumentError, DTypeError
+from kgraph.lazy_names import NamedThings
 from kgraph.lookup import find
 from kgraph.naming import snake_case
 from kgraph.registration import custom_object_scope, get_registered_name, get_registered_object
@@ -16,26 +17,25 @@ class Family:
 
     Args:
         kind: one of its objects in words, such as "regularizer".
-        classes: found by class name and by that name in snake case.
+        classes: found by class name and by that name in snake case; classes, or their names in `package`.
         aliases: further spellings.
         module: in Keras' configurations; "keras." and the plural of `kind` if empty.
+        package: where classes that are given by name come from, each when it is asked for.
     """
 
     def __init__(
         self,
         kind: str,
-        classes: Iterable[type[Any]],
-        aliases: Mapping[str, type[Any]] | None = None,
+        classes: Iterable[type[Any] | str],
+        aliases: Mapping[str, type[Any] | str] | None = None,
         module: str = "",
+        package: str = "",
     ) -> None:
         self.kind = kind
         self.module = module or f"keras.{kind}s"
-        members = list(classes)
-        self.by_name: dict[str, Any] = {
-            **{snake_case(cls.__name__): cls for cls in members},
-            **(aliases or {}),
-            **{cls.__name__: cls for cls in members},
-        }
+        members = {cls if isinstance(cls, str) else cls.__name__: cls for cls in classes}
+        names = {**{snake_case(name): cls for name, cls in members.items()}, **(aliases or {}), **members}
+        self.by_name = NamedThings(package, names)
 
     def get(self, identifier: Any, argument: str = "") -> Any:
         """The object that a name, class, configuration, instance or function means; None stays None.

@@ -13,6 +13,7 @@ from kgraph.constraints import FAMILY as CONSTRAINTS
 from kgraph.errors import ArgumentError, DTypeError, GraphError
 from kgraph.initializers import FAMILY as INITIALIZERS
 from kgraph.keras_tensor import Operation
+from kgraph.lazy_names import load_all
 from kgraph.lookup import did_you_mean
 from kgraph.registration import custom_object_scope, get_registered_name, get_registered_object
 from kgraph.regularizers import FAMILY as REGULARIZERS
@@ -137,11 +138,10 @@ def _made(config: dict[str, Any], name: str, inner: Any) -> Any:
     cls = get_registered_object(registered) or get_registered_object(name)
     if cls is None and config.get("module") in _FAMILIES:
         return _FAMILIES[config["module"]].deserialize({**config, "config": without_neutral(inner)})
-    known = {
-        found: below
-        for below in _subclasses(Operation)
-        for found in (below.__name__, *below.__dict__.get("other_names", ()))
-    }
+    known = _known_operations()
+    if cls is None and name not in known:
+        load_all(f"{_PACKAGE}.layers")
+        known = _known_operations()
     if cls is None and name in known and (config.get("module") or "keras").partition(".")[0] in ("keras", _PACKAGE):
         cls = known[name]
     if cls is None:
@@ -152,6 +152,15 @@ def _made(config: dict[str, Any], name: str, inner: Any) -> Any:
     if not hasattr(cls, "from_config"):
         return cls(**(inner or {}))
     return cls.from_config(inner)
+
+
+def _known_operations() -> dict[str, type[Operation]]:
+    """The layers and models that are loaded, by name."""
+    return {
+        found: below
+        for below in _subclasses(Operation)
+        for found in (below.__name__, *below.__dict__.get("other_names", ()))
+    }
 
 
 def _subclasses(cls: type[Operation]) -> Iterator[type[Operation]]:

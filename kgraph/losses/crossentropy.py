@@ -330,3 +330,8 @@ class KLDivergence(LossFunctionWrapper):
         self, reduction: str | None = "sum_over_batch_size", name: str | None = "kl_divergence", dtype: Any = None
     ) -> None:
         super().__init__(kl_divergence, reduction, name, dtype)
+
+
+# Short and older names.
+bce = BCE = binary_crossentropy
+kld = KLD = kullback_leibler_divergence = kl_divergence

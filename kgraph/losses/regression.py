@@ -170,3 +170,11 @@ class Poisson(LossFunctionWrapper):
         self, reduction: str | None = "sum_over_batch_size", name: str | None = "poisson", dtype: Any = None
     ) -> None:
         super().__init__(poisson, reduction, name, dtype)
+
+
+# Short and older names.
+mse = MSE = mean_squared_error
+mae = MAE = mean_absolute_error
+mape = MAPE = mean_absolute_percentage_error
+msle = MSLE = mean_squared_logarithmic_error
+logcosh = log_cosh

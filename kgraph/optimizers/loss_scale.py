@@ -11,7 +11,6 @@ from kgraph.ir.dtypes import f32
 from kgraph.ir.opdef import current_emitter
 from kgraph.ir.operators import cast
 from kgraph.optimizers.base import Optimizer
-from kgraph.optimizers.multi import MultiOptimizer
 from kgraph.optimizers.rules import CLASSES as RULES
 from kgraph.optimizers.schedules import LearningRateSchedule
 from kgraph.primitives.composites import equal, where
@@ -19,7 +18,7 @@ from kgraph.primitives.composites import min as smallest
 from kgraph.trace import current_trace
 from kgraph.variable import Variable
 
-INNER = Family("optimizer", (*RULES, MultiOptimizer))
+INNER = Family("optimizer", (*RULES, "MultiOptimizer"), package="kgraph.optimizers")
 
 
 class LossScaleOptimizer(Optimizer):

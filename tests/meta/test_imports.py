@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,8 +31,50 @@ def test_importing_kgraph_loads_next_to_nothing():
 
 def test_making_a_model_loads_no_heavy_package_and_no_compiler():
     statement = "import kgraph\nkgraph.Sequential([kgraph.Input((3,)), kgraph.layers.Dense(2)])"
-    heavy = [*HEAVY, "urllib.request", "kgraph.compiler", "kgraph.models"]
+    unused = ["kgraph.layers.pooling", "kgraph.layers.recurrent", "kgraph.losses.regression", "kgraph.metrics.accuracy"]
+    unused += ["kgraph.ops.fourier", "kgraph.optimizers.adam", "kgraph.callbacks.tensorboard"]
+    heavy = [*HEAVY, *unused, "urllib.request", "kgraph.compiler", "kgraph.models"]
     assert heavy_packages_loaded_by(statement, heavy=heavy) == ["kgraph.models"]
+
+
+LAZY_PACKAGES = [
+    "kgraph", "kgraph.callbacks", "kgraph.layers", "kgraph.losses", "kgraph.metrics", "kgraph.ops", "kgraph.optimizers",
+]  # fmt: skip
+
+
+def listed_for_type_checkers(package: str) -> dict[str, str]:
+    """The module that each name of a lazy package is imported from under `TYPE_CHECKING`, with its name there."""
+    tree = read_project()[package].tree
+    block = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
+    names = {}
+    for statement in block.body:
+        if isinstance(statement, ast.ImportFrom):
+            names |= {alias.asname or alias.name: f"{statement.module}:{alias.name}" for alias in statement.names}
+        elif isinstance(statement, ast.Import):
+            names |= {alias.asname: f"{alias.name}:" for alias in statement.names if alias.asname}
+    return names
+
+
+@pytest.mark.parametrize("package", LAZY_PACKAGES)
+def test_lazy_names_are_those_that_type_checkers_see(package: str):
+    module = importlib.import_module(package)
+    listed = listed_for_type_checkers(package)
+    assert sorted(listed) == sorted(module.__all__)
+    for name, place in listed.items():
+        home, _, there = place.partition(":")
+        wanted = importlib.import_module(home)
+        assert getattr(module, name) is (getattr(wanted, there) if there else wanted), name
+        assert name in dir(module)
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'Dnse'"):
+        _ = module.Dnse
+
+
+@pytest.mark.parametrize("package", LAZY_PACKAGES)
+def test_no_module_takes_the_place_of_a_lazy_name(package: str):
+    """Importing a module makes it an attribute of its package, whatever the package calls by that name."""
+    modules = {name for name in read_project() if name.rpartition(".")[0] == package}
+    taken = {name for name, place in listed_for_type_checkers(package).items() if f"{package}.{name}" in modules}
+    assert all(listed_for_type_checkers(package)[name] == f"{package}.{name}:" for name in taken), taken
 
 
 LOAD_EVERY_MODULE = (
