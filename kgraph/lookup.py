@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -17,6 +16,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("rleu", ["relu", "elu", "tanh"])
     "Did you mean 'relu'?"
     """
+    import difflib
+
     names = list(dict.fromkeys(known))
     near = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name.lower(), names, n=1)
     return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(names)}"

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+import kgraph.ops as ops
 from kgraph.eager import anywhere
 from kgraph.errors import ArgumentError, ShapeError
 from kgraph.families import Family
 from kgraph.ir.opdef import current_emitter
 from kgraph.keras_tensor import shape_text
 from kgraph.lookup import find
-from kgraph.ops.nn import normalize
 from kgraph.primitives.composites import square, transpose
 from kgraph.primitives.composites import sum as total
 
@@ -38,7 +38,7 @@ def _mean_overlap(x: Any, mode: str = "rows") -> Any:
     if not isinstance(count, int):
         raise ShapeError("OrthogonalRegularizer", expected="a matrix of known size", received=shape_text(kind))
     rows = x if mode == "rows" else transpose(x)
-    unit = normalize(rows, 1)
+    unit = ops.normalize(rows, 1)
     different = total(abs(unit @ transpose(unit)) * (1.0 - np.eye(count)), None)
     return different / max(count * (count - 1.0), 1.0)
 

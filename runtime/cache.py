@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import hmac
-import logging
 import os
 import stat
 import threading
@@ -26,8 +25,6 @@ from pathlib import Path
 
 from kgraph.errors import KgraphWarning
 from kgraph.ir.location import user_location
-
-_log = logging.getLogger("kgraph.cache")
 
 MAGIC = b"kgraph object 1\n"
 _PROOF_BYTES = 32
@@ -67,7 +64,7 @@ class ObjectCache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            _log.debug("cache entry %s deleted: %s", path, error)
+            _note("cache entry %s deleted: %s", path, error)
             _remove(path)
             return None
         with suppress(OSError):
@@ -84,7 +81,7 @@ class ObjectCache:
             _write_private(self._objects, entry, lambda new: os.replace(new, self._objects / key))
             self._trim()
         except FileNotFoundError:
-            _log.debug("cache entry %s was deleted by another process while it was written", key)
+            _note("cache entry %s was deleted by another process while it was written", key)
         except OSError as error:
             self._close(error)
 
@@ -140,6 +137,13 @@ def open_cache(setting: str) -> ObjectCache | None:
     home = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(home) if os.path.isabs(home) else Path(os.path.expanduser("~")) / ".cache"
     return ObjectCache(base / "kgraph")
+
+
+def _note(text: str, *values: object) -> None:
+    """Tell those who debug what hardly ever happens, and what no warning is due for."""
+    import logging
+
+    logging.getLogger("kgraph.cache").debug(text, *values)
 
 
 def _proof(secret: bytes, key: str, code: bytes) -> bytes:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from kgraph.callbacks.callback_list import CallbackList
     from kgraph.callbacks.checkpoints import ModelCheckpoint
     from kgraph.callbacks.functions import LambdaCallback
+    from kgraph.callbacks.history import History
     from kgraph.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
     from kgraph.callbacks.progress_bar import ProgbarLogger
-    from kgraph.callbacks.records import BaseLogger, CSVLogger, History, RemoteMonitor
+    from kgraph.callbacks.records import BaseLogger, CSVLogger, RemoteMonitor
     from kgraph.callbacks.stopping import EarlyStopping, TerminateOnNaN
     from kgraph.callbacks.tensorboard import TensorBoard
     from kgraph.optimizers.schedules import CosineAnnealing, MultiStepDecay, StepDecay
@@ -54,9 +55,10 @@ __getattr__, __dir__ = lazily(
         "kgraph.callbacks.callback_list": "CallbackList",
         "kgraph.callbacks.checkpoints": "ModelCheckpoint",
         "kgraph.callbacks.functions": "LambdaCallback",
+        "kgraph.callbacks.history": "History",
         "kgraph.callbacks.learning_rate": "LearningRateScheduler ReduceLROnPlateau",
         "kgraph.callbacks.progress_bar": "ProgbarLogger",
-        "kgraph.callbacks.records": "BaseLogger CSVLogger History RemoteMonitor",
+        "kgraph.callbacks.records": "BaseLogger CSVLogger RemoteMonitor",
         "kgraph.callbacks.stopping": "EarlyStopping TerminateOnNaN",
         "kgraph.callbacks.tensorboard": "TensorBoard",
         "kgraph.optimizers.schedules": "CosineAnnealing MultiStepDecay StepDecay",

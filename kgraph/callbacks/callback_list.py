@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kgraph.callbacks.callback import Callback, Logs
+from kgraph.callbacks.history import History
 from kgraph.callbacks.learning_rate import LearningRateScheduler
 from kgraph.callbacks.logs import LogValues
 from kgraph.callbacks.progress_bar import ProgbarLogger
-from kgraph.callbacks.records import History
 from kgraph.errors import DTypeError
 from kgraph.optimizers.schedules import LearningRateSchedule
 

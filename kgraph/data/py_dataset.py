@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kgraph.data.workers import Workers
 from kgraph.errors import ArgumentError
 
 
@@ -68,6 +67,8 @@ class PyDataset:
             count = self.num_batches
             order = itertools.count() if count is None else range(count)
         if self.workers > 1:
+            from kgraph.data.workers import Workers
+
             workers = Workers(self.__getitem__, self.workers, type(self).__name__, self.timeout)
             return workers.in_order(map(int, order), self.max_queue_size)
         return (self[int(index)] for index in order)

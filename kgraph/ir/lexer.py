@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -96,6 +95,8 @@ def error_at(text: str, start: int, what: str, *, expected: str = "", received: 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint with the nearest known name; empty if none is near."""
+    import difflib
+
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"Did you mean {near[0]!r}?" if near else ""
 

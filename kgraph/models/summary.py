@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from typing import Any
 
@@ -38,6 +37,8 @@ def summary_text(
             expected = f"{len(columns)} numbers"
             raise ArgumentError("summary(positions=...)", expected=expected, received=str(len(positions)))
         columns = [(head, side, end) for (head, side, _), end in zip(columns, positions)]
+    import shutil
+
     width = line_length or min(width, shutil.get_terminal_size().columns - 4)
     rows = [row for layer in model.layers for row in _rows(model, layer, connected, expand_nested, show_trainable)]
     return "\n".join([f'Model: "{model.name}"', *_table(columns, rows, width), *_totals(model)])

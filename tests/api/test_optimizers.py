@@ -32,12 +32,15 @@ from kgraph.optimizers import (
     OptimizerMap,
     RMSprop,
 )
-from kgraph.optimizers.rules import CLASSES as RULE_CLASSES
+from kgraph.optimizers.rules import CLASSES as RULE_NAMES
+from kgraph.optimizers.rules import FAMILY
 from kgraph.optimizers.schedules import ExponentialDecay
 from kgraph.primitives.composites import where
 from kgraph.registration import register_keras_serializable
 from kgraph.trace import Trace
 from kgraph.variable import Variable
+
+RULE_CLASSES = [FAMILY.by_name[name] for name in RULE_NAMES]
 
 Rule = Callable[[np.ndarray, np.ndarray, int, dict[str, np.ndarray]], np.ndarray]
 

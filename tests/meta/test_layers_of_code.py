@@ -32,8 +32,9 @@ HOMES = {
     "tensorboardX": ("kgraph.callbacks.tensorboard",),
 }
 
-# (module, package) that may be imported inside a function: heavy packages, and the compiler, which only models that
-# run need. A name stands for the module and everything below it.
+# (module, package) that may be imported inside a function: heavy packages, the compiler, which only models that run
+# need, and what only messages and rare choices need but takes a millisecond or more to load (shutil: every compression;
+# logging and concurrent.futures: each other and traceback). A name stands for the module and everything below it.
 LAZY: frozenset[tuple[str, str]] = frozenset(
     {
         ("kgraph.compiler.codegen.binding", "llvmlite"),
@@ -42,6 +43,11 @@ LAZY: frozenset[tuple[str, str]] = frozenset(
         ("kgraph.weights_h5", "h5py"),
         ("kgraph.callbacks.tensorboard", "tensorboardX"),
         ("kgraph.callbacks.records", "urllib.request"),
+        ("kgraph.data.py_dataset", "kgraph.data.workers"),
+        ("kgraph.ir.lexer", "difflib"),
+        ("kgraph.lookup", "difflib"),
+        ("kgraph.models.summary", "shutil"),
+        ("kgraph.runtime.cache", "logging"),
     }
 )
 
