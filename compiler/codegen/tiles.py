@@ -181,9 +181,10 @@ class _MicroKernel:
     def _segment(self, f: Function, values: list[str], whole: str) -> list[str]:
         """Add the products of one segment; `whole` is k rounded down to whole rounds.
 
-        A kernel that copies runs for one tile of a panel only, and has no registers left for a second step of k.
+        A kernel that copies runs for one tile of a panel only, and has no registers left for a second step of k; one of
+        segments on ARM, which has no operands in memory, has none either where LLVM would load both steps at once.
         """
-        if self.copying:
+        if self.copying or (self.segmented and not self.row_major and self.target.isa == "neon"):
             return self._k_loop(f, "0", "%k", 1, values)
         return self._k_loop(f, whole, "%k", 1, self._k_loop(f, "0", whole, UNROLL, values))
 

@@ -18,7 +18,7 @@ from matmul_jit import DTYPES, EXTRA, Products, emit, store
 from kgraph.compiler.codegen.emitter import Function, Module, splat
 from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul, scratch_bytes
 from kgraph.compiler.codegen.target import host, named
-from kgraph.compiler.codegen.tiles import UNROLL, micro_kernel, tiling
+from kgraph.compiler.codegen.tiles import tiling
 
 Array = np.ndarray
 # The code for machines that are not here runs too: LLVM splits or shrinks its vectors to what AVX2 has.
@@ -186,49 +186,7 @@ def test_epilogue_with_bias_and_activation(target: str, rng: np.random.Generator
         np.testing.assert_array_equal(c, want.astype(np.float32))
 
 
-# --- the code itself ------------------------------------------------------------------------------------------------
-VECTOR_ON_STACK = {
-    "x86": re.compile(r"[xyz]mm\d+.*\(%r[sb]p\)|\(%r[sb]p\).*[xyz]mm\d+"),
-    "arm": re.compile(r"\bq\d+.*\[(sp|x29)"),
-}
-MULTIPLY = re.compile(r"\bv?fmadd\w*p[sd]|\bmulp[sd]|\bfmla\b")
-
-
-def kernel_assembly(
-    target: str, element: str, rows: int, row_major: bool, copying: bool = False
-) -> tuple[str, list[str]]:
-    """The family of a target and the assembly lines of one micro-kernel."""
-    machine = named(target)
-    module = Module(machine.triple)
-    micro_kernel(module, machine, tiling(machine, element), rows, row_major, copying=copying)
-    parsed = llvm.parse_assembly(module.text().replace("define internal", "define"))
-    return ("x86" if machine.is_x86 else "arm"), machine.machine().emit_assembly(parsed).splitlines()
-
-
-@pytest.mark.parametrize("copying", [True, False])
-@pytest.mark.parametrize("row_major", [True, False])
-@pytest.mark.parametrize("element", DTYPES)
-@pytest.mark.parametrize("target", ALL_TARGETS)
-def test_kernels_keep_vectors_in_registers(target: str, element: str, row_major: bool, copying: bool) -> None:
-    """No vector is spilled, nothing is called, and no multiply-add is duplicated or missing."""
-    t = tiling(named(target), element)
-    rounds = 1 if copying else UNROLL + 1
-    for rows in t.heights:
-        family, lines = kernel_assembly(target, element, rows, row_major, copying)
-        spills = [line for line in lines if VECTOR_ON_STACK[family].search(line)]
-        assert not spills, (rows, spills)
-        assert not [line for line in lines if re.search(r"\b(call\w?|bl)\b", line)]
-        assert sum(bool(MULTIPLY.search(line)) for line in lines) == rounds * rows * t.vectors
-
-
-@pytest.mark.parametrize("target", ALL_TARGETS)
-def test_a_tile_that_is_too_tall_is_seen_to_spill(target: str) -> None:
-    """The check above can fail: twice the height does not fit the registers."""
-    t = tiling(named(target), "float")
-    family, lines = kernel_assembly(target, "float", 2 * t.rows, False)
-    assert any(VECTOR_ON_STACK[family].search(line) for line in lines)
-
-
+# --- the code itself; its registers are looked at in test_stack_traffic.py ------------------------------------------
 @pytest.mark.parametrize("target", ALL_TARGETS)
 def test_products_share_kernels(target: str) -> None:
     """A second product of a kind adds only its own two functions; the whole module compiles without library calls."""
