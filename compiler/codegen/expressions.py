@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kgraph.compiler.analysis.loop_facts import Uses, flat_index, stride
+from kgraph.compiler.analysis.loop_facts import Uses, accesses, flat_index, stride
 from kgraph.compiler.codegen.emitter import Function, splat
 from kgraph.compiler.codegen.indices import Indices
 from kgraph.compiler.codegen.memory import Memory
 from kgraph.compiler.codegen.scalar_functions import ScalarFunctions, literal, register_type
 from kgraph.compiler.codegen.scopes import Scope, Value
 from kgraph.compiler.codegen.target import Target
-from kgraph.ir.dims import symbols_of
+from kgraph.ir.dims import Dim, symbols_of
 from kgraph.ir.dtypes import DType, bool_
 from kgraph.ir.loops import Accumulate, Contract, For, Init, Let, Stmt, Store
 from kgraph.ir.scalar import Call, Const, Expr, IndexValue, Load, Local
@@ -126,13 +126,21 @@ class Expressions:
         return index if dtype.bits == 64 else self.f.cast("trunc", ty, index, register_type(dtype, lanes))
 
     # --- what a loop can have computed before it --------------------------------------------------------------
-    def hoist(self, scope: Scope, body: Sequence[Stmt], changed: frozenset[str], lanes: int) -> None:
-        """Compute in `scope`, before a loop, all that its body needs and never changes.
+    def hoist(
+        self, scope: Scope, body: Sequence[Stmt], changed: frozenset[str], lanes: int, rounds: Dim = 1
+    ) -> None:
+        """Compute in `scope`, before a loop of so many `rounds`, all that its body needs and never changes.
 
-        `lanes` is the vector width of the loop if it is a vector loop, else 1.
+        `lanes` is the vector width of the loop if it is a vector loop, else 1. Nothing is loaded before a loop whose
+        number of rounds is data: none of them may mean that there is nothing to load.
         """
-        seen: set[int] = set()
-        self._hoist_body(scope, body, changed, lanes, seen)
+        self._hoist_body(scope, body, changed | self._unsafe(scope, body, rounds), lanes, set())
+
+    def _unsafe(self, scope: Scope, body: Sequence[Stmt], rounds: Dim) -> frozenset[str]:
+        """The buffers that a loop of so many rounds reads, if that number is known only where data are."""
+        if all(scope.level_of(name) is not None and not scope.has_local(name) for name in symbols_of(rounds)):
+            return frozenset()
+        return frozenset("@" + buffer.name for buffer, _ in accesses(body))
 
     def _hoist_body(
         self, scope: Scope, body: Sequence[Stmt], changed: frozenset[str], lanes: int, seen: set[int]
@@ -140,7 +148,8 @@ class Expressions:
         for stmt in body:
             if isinstance(stmt, For):
                 self.indices.prepare(scope, stmt.extent)
-                self._hoist_body(scope, stmt.body, changed, lanes, seen)
+                unsafe = self._unsafe(scope, stmt.body, stmt.extent)
+                self._hoist_body(scope, stmt.body, changed | unsafe, lanes, seen)
             elif isinstance(stmt, Contract):
                 # Its body is written in a function of its own.
                 for size in (stmt.m, stmt.n, stmt.k):

@@ -162,7 +162,7 @@ class KernelWriter:
         names = changed(stmt.body)
         scope.forget(names)
         before = scope.inside()
-        self.expressions.hoist(before, stmt.body, names, lanes)
+        self.expressions.hoist(before, stmt.body, names, lanes, stmt.extent)
         self.expressions.indices.prepare(before, stmt.extent)
         sums = accumulated(stmt.body)
         for name in sums:

@@ -238,3 +238,39 @@ def test_write_beside_a_buffer_is_seen(side, byte):
         assert memory.overwritten() == []
         ctypes.memset(memory.buffer("c", 100, 4).ctypes.data + byte, 0, 1)
         assert memory.overwritten() == ["c"]
+
+
+def believed_smaller(artifact, kind):
+    """The same code, of whose buffers of a kind ("input" or "output") the last element is said not to exist."""
+
+    def smaller(type_):
+        return type_.with_shape((type_.shape[0] - 1,))
+
+    places = tuple(replace(p, type=smaller(p.type)) if p.kind == kind else p for p in artifact.plan.places)
+    types = {f"{kind}s": tuple(map(smaller, getattr(artifact, f"{kind}s")))}
+    return replace(artifact, plan=replace(artifact.plan, places=places), **types)
+
+
+@pytest.mark.parametrize("size", [1, 5, 33])
+@pytest.mark.parametrize(("kind", "side", "fault"), [
+    ("input", "end", "the process ended with SIGSEGV"),
+    ("output", "end", "the process ended with SIGSEGV"),
+    ("output", "start", "wrote beside output 0"),
+    ("input", "start", "NaN"),  # reads what lies beside the buffer: poison
+])  # fmt: skip
+def test_native_code_that_goes_one_element_too_far_is_caught(kind, side, fault, size):
+    def attempts():
+        program = Program([Case("neg", REGISTRY["neg"], (TensorType(f32, (size,)),), Sample((), {}), {})])
+        yield "right", lambda: program.check(side, [Sample((np.ones(size, np.float32),), {})])
+        wrong = believed_smaller(program.artifact, kind)
+        argument = np.ones(size - (kind == "input"), np.float32)
+
+        def run():
+            (got,) = run_guarded(program.code, wrong, [argument], side)
+            assert not np.isnan(got).any(), "NaN"
+
+        yield "too far", run
+
+    (found,) = faults_in_child(attempts)
+    assert found.startswith("too far")
+    assert fault in found

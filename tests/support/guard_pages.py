@@ -71,7 +71,8 @@ class GuardedMemory:
                 raise OSError(ctypes.get_errno(), "mprotect")
         start = (pages - nbytes) // alignment * alignment if self.side == "end" else 0
         self._buffers.append((name, inner, start, nbytes))
-        return inner[start : start + nbytes]
+        # Not a slice: an empty one would start where `inner` does, not at the inaccessible page.
+        return np.frombuffer(memory, np.uint8, nbytes, PAGE + start)
 
     def overwritten(self) -> list[str]:
         """Names of buffers outside of which, up to the inaccessible pages, something was written."""
