@@ -21,6 +21,9 @@ _LEAST_COPIED_PANELS, _LEAST_COPIED_DEPTH = 4, 256
 # Rows of whole tiles up to which all tiles of a B stored [k, n] read it in place: to copy it would take longer.
 _TILES_IN_PLACE = 2
 
+# A B stored [n, k] is not worth packing for fewer rows, which dot products make: in another order.
+LEAST_ROWS = 4
+
 # A product is cut along its columns only if every part has at least this many panels.
 PANELS = 2
 
@@ -110,7 +113,9 @@ def product(module: Module, target: Target, element: str) -> str:
         t = tiling(target, element)
         f = Function(module, name, PLANNED_PARAMS, attributes=target.function_attributes())
         some = f.binary("and", "i1", f.binary("icmp sgt", "i64", "%m", "0"), f.binary("icmp sgt", "i64", "%n", "0"))
-        few = f.binary("icmp slt", "i64", "%m", str(t.heights[-1]))
+        transposed = f.load("i64", f.gep("i64", "%plan", str(_TRANSPOSE_B)), 8)
+        lowest = f.select("i1", f.binary("icmp ne", "i64", transposed, "0"), "i64", str(LEAST_ROWS), str(t.heights[-1]))
+        few = f.binary("icmp slt", "i64", "%m", lowest)
         thin = f.binary("or", "i1", f.binary("icmp eq", "i64", "%n", "1"), few)
         arguments = ", ".join(f"{ty.split()[0]} %{param}" for ty, param in PLANNED_PARAMS)
         alone = f.binary("and", "i1", thin, f.binary("icmp eq", "i64", "%part", "0"))

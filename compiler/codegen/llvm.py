@@ -9,7 +9,7 @@ from kgraph.compiler.analysis.kernels import expressions, statements
 from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index, stride
 from kgraph.compiler.analysis.partition import UNDIVIDED, Division, divide
 from kgraph.compiler.analysis.windows import Plain, as_plain
-from kgraph.compiler.codegen.blocking import fits_ahead, pack_ahead
+from kgraph.compiler.codegen.blocking import LEAST_ROWS, fits_ahead, pack_ahead
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
 from kgraph.compiler.codegen.matmul import PARTS, MatmulSpec, emit_matmul, emit_window_product, scratch_bytes
@@ -72,9 +72,8 @@ class KernelWriter:
     def take_rows(self, scope: Scope) -> None:
         """Compute which rows are this part's, if all statements divide the same ones."""
         if self.division.rows is not None:
-            # At least one tile: a product of fewer rows would be computed by other instructions.
-            least = tiling(self.target, "float").heights[-1]
-            self.rows = self._part(self.expressions.indices.dim(scope, self.division.rows), least)
+            # A product of fewer rows might be computed by other instructions.
+            self.rows = self._part(self.expressions.indices.dim(scope, self.division.rows), LEAST_ROWS)
 
     def body(self, scope: Scope, body: Sequence[Stmt]) -> None:
         """Write statements in order."""

@@ -23,10 +23,10 @@ COPY = (("ptr", "copy"),)
 # Tile heights (tallest first) and vectors per tile row. Tall tiles of two vectors keep loads per multiply low and
 # still leave registers for the operands; the lower heights serve the last rows.
 _SHAPES = {
-    "avx512": ((12, 8, 4), 2),
-    "avx2": ((6, 4), 2),
+    "avx512": ((12, 8, 4, 2), 2),
+    "avx2": ((6, 4, 2), 2),
     "sse2": ((4, 2), 2),
-    "neon": ((8, 4), 3),
+    "neon": ((8, 4, 2), 3),
 }
 # Bytes of a block of A; processors with AVX-512 have second-level caches of 1 MiB and more.
 _A_BLOCKS = {"avx512": 512 << 10, "avx2": 192 << 10, "sse2": 192 << 10, "neon": 192 << 10}
