@@ -14,7 +14,13 @@ CASES = [
     *(Case(f"{kind}Pooling2D({arguments})", [IMAGE])
       for kind in ("Max", "Average")
       for arguments in ("(2, 3)", "3, strides=(1, 2), padding='same'", "2, strides=3", "5, padding='same'")),
-    *(Case(f"{kind}Pooling2D(2, data_format='channels_first')", [(3, 9, 8)]) for kind in ("Max", "Average")),
+    *(Case(f"{kind}Pooling{arguments}, data_format='channels_first')", [shape])
+      for kind in ("Max", "Average")
+      for arguments, shape in (
+          ("1D(4, strides=3, padding='same'", (4, 11)), ("2D(2", (3, 9, 8)),
+          ("2D(3, strides=2, padding='same'", (3, 9, 8)),
+          ("3D((1, 3, 2), strides=2, padding='same'", (2, 5, 6, 4)),
+      )),
     *(Case(f"{kind}Pooling3D({arguments})", [VOLUME])
       for kind in ("Max", "Average")
       for arguments in ("2", "(1, 3, 2), strides=2, padding='same'")),
