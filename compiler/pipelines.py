@@ -8,6 +8,7 @@ from typing import TypeAlias
 from kgraph.compiler.passes.autodiff import autodiff
 from kgraph.compiler.passes.cse import cse
 from kgraph.compiler.passes.dce import dce
+from kgraph.compiler.passes.dropout_mask import dropout_mask
 from kgraph.compiler.passes.erase_stop_gradient import erase_stop_gradient
 from kgraph.compiler.passes.fold import fold
 from kgraph.compiler.passes.fuse import fuse
@@ -42,6 +43,7 @@ OPTIMIZE: tuple[Pass, ...] = (
     fold,
     simplify,  # folded numbers meet the laws
     cse,
+    dropout_mask,  # after cse: the same mask, factor and result are then the same values
     dce,
     pool_places,  # last: no law looks for what these make
     pool_in_convolution,
@@ -49,7 +51,7 @@ OPTIMIZE: tuple[Pass, ...] = (
 
 # Every pass that may be asked for by name.
 PASSES: tuple[Pass, ...] = (
-    autodiff, cse, dce, erase_stop_gradient, fold, fuse, pool_first, pool_in_convolution, pool_places,
+    autodiff, cse, dce, dropout_mask, erase_stop_gradient, fold, fuse, pool_first, pool_in_convolution, pool_places,
     shape_inference, shrink,
     simplify, split_reductions, stabilize,
 )  # fmt: skip

@@ -81,7 +81,7 @@ class Dropout(Random):
             return composites.zeros_like(inputs)
         keep = 1 - self.rate
         mask = composites.dropout_mask(self.key(), self.mask_shape(inputs), keep)
-        return composites.where(mask, inputs / keep, 0.0)
+        return composites.where(mask, inputs * (1 / keep), 0.0)
 
     def mask_shape(self, inputs: Any) -> tuple[Any, ...]:
         """Shape of the random mask."""
