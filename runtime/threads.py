@@ -26,7 +26,7 @@ from kgraph.runtime.loader import LoadedCode
 # How long a thread spins before it sleeps: ticks of the time-stamp counter, or rounds on ARM; about 50 us.
 _SPIN_TICKS = 150_000 if platform.machine() in ("x86_64", "AMD64") else 5_000
 # Seconds between two looks at the processors of the threads.
-_BETWEEN_LOOKS = 0.01
+_BETWEEN_LOOKS = 0.1
 _LINE = 64
 _LINUX = sys.platform.startswith("linux")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kgraph.compiler.codegen.asking import ask_rest, fill_table, table_or_idle
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.packing import pack_a, pack_b
 from kgraph.compiler.codegen.product_writer import PLANNED_PARAMS, ProductWriter
@@ -11,7 +12,7 @@ from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, tiling, undefine
 from kgraph.ir.dims import Dim
 
 # Fields of a plan, all of 64 bits; the micro-kernels follow, tallest first.
-_TRANSPOSE_A, _TRANSPOSE_B, PACK_A, PACK_B, COLUMN_KERNEL, _ROW_KERNEL, _PACKED, _COPYING, _KERNELS = range(9)
+_TRANSPOSE_A, _TRANSPOSE_B, PACK_A, PACK_B, COLUMN_KERNEL, _ROW_KERNEL, _PACKED, _COPYING, _ASKING, _KERNELS = range(10)
 
 # Rows of an A stored [m, k] that are multiples of 4 KiB apart fall into the same few places of the first-level cache:
 # blocks of them are copied, with so many elements in between, unless there are few panels of columns or short passes.
@@ -58,13 +59,16 @@ def round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
-def plan(module: Module, target: Target, element: str, transpose_a: bool, transpose_b: bool, packed: bool) -> str:
+def plan(
+    module: Module, target: Target, element: str, transpose_a: bool, transpose_b: bool, packed: bool, asking: bool
+) -> str:
     """Name of the constant that says which kernels serve operands stored like this; written on first use.
 
-    `packed`: B was packed by `pack_ahead`.
+    `packed`: B was packed by `pack_ahead`. `asking`: the epilogue says what it will read (`asking.py`).
     """
     t = tiling(target, element)
-    name = f"matmul.plan.{element}.{'t' if transpose_a else 'n'}{'t' if transpose_b else 'n'}{'p' * packed}"
+    stored = ("t" if transpose_a else "n") + ("t" if transpose_b else "n") + "p" * packed + "a" * asking
+    name = f"matmul.plan.{element}.{stored}"
     if any(text.startswith(f"@{name} ") for text in module.globals):
         return name
     fields = [f"i64 {int(transpose_a)}", f"i64 {int(transpose_b)}"]
@@ -76,7 +80,10 @@ def plan(module: Module, target: Target, element: str, transpose_a: bool, transp
     in_place = not (transpose_b or packed)
     copying = in_place and micro_kernel(module, target, t, t.rows, not transpose_a, copying=True)
     fields.append(f"ptr @{copying}" if copying else "ptr null")
-    fields += [f"ptr @{micro_kernel(module, target, t, height, not transpose_a)}" for height in t.heights]
+    fields.append(f"i64 {int(asking)}")
+    for height in t.heights:
+        kernel = micro_kernel(module, target, t, height, not transpose_a, asking=asking and height == t.rows)
+        fields.append(f"ptr @{kernel}")
     return module.constant(name, fields)
 
 
@@ -190,6 +197,9 @@ class Blocked(_Loops):
         f = self.f
         self._sizes()
         self._bounds()
+        self.asks = self._is("ne", self._field("i64", _ASKING), "0")
+        with f.when(self.asks):
+            fill_table(f, self.step)
         with f.loop(self.first_column, self.end_column, self.nc) as jc:
             self.jc, self.columns = jc.index, self._min(self.nc, self._sub(self.end_column, jc.index))
             with f.loop(self.first_row, self.end_row, self.mb) as ib:
@@ -377,9 +387,15 @@ class Blocked(_Loops):
         values = [a, b, self.tile, self.kc, a_stride, b_stride, self.again]
         others = self._both(self._is("sgt", rest, str(t.rows)), f.binary("xor", "i1", self.few, "true"))
         copying = self._both(first, others)
+        plain = f.binary("xor", "i1", copying, "true")
+        asking = self._both(self._both(plain, self.asks), self._is("eq", height, str(t.rows)))
         with f.when(copying):
             self._call(self._field("ptr", _COPYING), [*types, "ptr"], [*values, self.b])
-        with f.when(f.binary("xor", "i1", copying, "true")):
+        with f.when(asking):
+            with f.when(self.final):
+                ask_rest(f, t, self.kc)
+            self._call(kernel, [*types, "ptr", "i64"], [*values, *table_or_idle(f, self.final)])
+        with f.when(self._both(plain, f.binary("xor", "i1", asking, "true"))):
             self._call(kernel, types, values)
         following = f.add(start, height)
         with f.when(self.final):

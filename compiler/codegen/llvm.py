@@ -12,7 +12,7 @@ from kgraph.compiler.analysis.windows import Plain, as_plain
 from kgraph.compiler.codegen.blocking import LEAST_ROWS, fits_ahead, pack_ahead
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
-from kgraph.compiler.codegen.matmul import PARTS, MatmulSpec, emit_matmul, emit_window_product, scratch_bytes
+from kgraph.compiler.codegen.matmul import PARTS, Ahead, MatmulSpec, emit_matmul, emit_window_product, scratch_bytes
 from kgraph.compiler.codegen.scalar_functions import register_type
 from kgraph.compiler.codegen.scopes import Scope, Value, VectorLoop
 from kgraph.compiler.codegen.target import Target
@@ -312,8 +312,6 @@ class KernelWriter:
             inside = inside.inside({stmt.col: col}, vector)
             inside.locals[stmt.acc] = Value(sums[0], lanes)
             writer.body(inside, body)
-            if plain is None and isinstance(stmt.a, Matrix) and lanes > 1:
-                writer.fetch_ahead(inside, stmt, tiling(self.target, stmt.dtype.llvm).rows)
 
         spec = _spec(stmt, plain, stmt in self.ahead)
         if spec is None:
@@ -321,7 +319,8 @@ class KernelWriter:
             emit_window_product(self.f.module, self.target, name, stmt, params, slots, epilogue)
         else:
             assert self._suffices(stmt, spec), "a product without enough scratch memory"
-            emit_matmul(self.f.module, self.target, name, spec, params, epilogue, stmt.n)
+            ahead = None if plain is not None else self._read_ahead(stmt, bases, sizes, "%first" if rows else "0")
+            emit_matmul(self.f.module, self.target, name, spec, params, epilogue, stmt.n, ahead)
         dim, scratch = self.expressions.indices.dim, self.bases[stmt.scratch.name]
         args = [("ptr", text) for text in (*self._operands(scope, stmt, plain), scratch)]
         args += [("i64", dim(scope, d)) for d in (stmt.m, stmt.n, stmt.k, *_distances(stmt, plain))]
@@ -332,14 +331,16 @@ class KernelWriter:
         self.f.line(f"call void @{name}({listed})")
         scope.forget(names)
 
-    def fetch_ahead(self, scope: Scope, stmt: Contract, rows: int) -> None:
-        """Ask for what the epilogue reads `rows` further down: it arrives while the next tile is computed."""
-        loads = {(e.buffer, flat_index(e.buffer, e.index)) for e in expressions(stmt.body) if isinstance(e, Load)}
-        for buffer, flat in sorted(loads, key=lambda load: (load[0].name, str(load[1]))):
-            down = stride(flat, stmt.row)
-            if isinstance(down, int) and down and stride(flat, stmt.col) == 1:
-                at = self.expressions.indices.address(scope, buffer, flat)
-                self.f.prefetch(self.f.gep(buffer.dtype.llvm, at, str(rows * down)))
+    def _read_ahead(self, stmt: Contract, bases: dict[str, str], sizes: dict[str, str], first: str) -> Ahead | None:
+        """What the epilogue reads along the rows of the result, which start at `first`."""
+        read = _read_by_rows(stmt)
+
+        def addresses(f: Function, row: str, col: str) -> list[str]:
+            indices = KernelWriter(f, self.target, bases, self.uses).expressions.indices
+            inside = Scope(variables=sizes).inside({stmt.row: f.add(first, row), stmt.col: col})
+            return [indices.address(inside, buffer, flat) for buffer, flat in read]
+
+        return Ahead(len(read), addresses) if read else None
 
     def _pack_ahead(self, before: Scope, loop: For) -> None:
         """Pack, before a loop, the second operands of its products that are the same in all rounds."""
@@ -413,6 +414,17 @@ class KernelWriter:
         indices |= window_names(stmt)
         own = {stmt.row, stmt.col, *(var for var, _ in (*stmt.rows, *stmt.over))}
         return sorted(buffers), sorted(indices - own), dict(sorted(outer.items()))
+
+
+def _read_by_rows(stmt: Contract) -> list[tuple[Buffer, Dim]]:
+    """What the epilogue of a product of plain matrices reads along the rows of its result: buffers and flat indices."""
+    loads = {(e.buffer, flat_index(e.buffer, e.index)) for e in expressions(stmt.body) if isinstance(e, Load)}
+    found = [
+        (buffer, flat)
+        for buffer, flat in sorted(loads, key=lambda load: (load[0].name, str(load[1])))
+        if isinstance(down := stride(flat, stmt.row), int) and down and stride(flat, stmt.col) == 1
+    ]
+    return found if isinstance(stmt.a, Matrix) else []
 
 
 def _spec(stmt: Contract, plain: Plain | None, packed: bool) -> MatmulSpec | None:

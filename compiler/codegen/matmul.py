@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from kgraph.compiler.analysis.windows import gathered, transposed
+from kgraph.compiler.codegen.asking import enter, start_table, table_slots
 from kgraph.compiler.codegen.blocking import plan, product, scratch_elements
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.gathered_products import gathered_layout, gathered_plan, gathered_product
@@ -20,6 +22,20 @@ from kgraph.record import record
 
 # epilogue(f, vector_type, [sum], row, column, mask): see `emit_matmul`.
 Epilogue = Callable[[Function, str, list[str], str, str, str | None], None]
+
+
+
+class Ahead(NamedTuple):
+    """What an epilogue reads, so that it can be asked for before.
+
+    Attributes:
+        places: number of places where a row of a tile is read.
+        addresses: addresses(f, row, column) gives these places for the columns from there on.
+    """
+
+    places: int
+    addresses: Callable[[Function, str, str], list[str]]
+
 
 # The parameter that says that a product is computed in parts; i64 part comes with it.
 PARTS = ("i64", "parts")
@@ -66,6 +82,7 @@ def emit_matmul(
     extra_params: Sequence[tuple[str, str]],
     epilogue: Epilogue,
     columns: Dim | None = None,
+    ahead: Ahead | None = None,
 ) -> None:
     """Write `void @name(ptr a, ptr b, ptr scratch, i64 m, i64 n, i64 k, i64 lda, i64 ldb, extra_params...)`.
 
@@ -79,7 +96,8 @@ def emit_matmul(
     `mask` is None if all lanes are inside C, else a register of the lanes that are. On targets without masked
     instructions a vector on the edge is handed over as scalars (vector_type is then the element type).
     It may use the extra parameters (scalars and pointers) by name and open blocks of its own. `columns` is n, if the
-    caller knows it: whole or masked vectors that there are none of are not written.
+    caller knows it: whole or masked vectors that there are none of are not written. `ahead` says what
+    the epilogue reads.
 
     With extra parameters i64 part and i64 parts the function computes one part of the product: see `blocking.product`.
 
@@ -87,9 +105,10 @@ def emit_matmul(
     written into the module on first use and shared by all products.
     """
     shared = product(module, target, spec.element)
-    constant = plan(module, target, spec.element, spec.transpose_a, spec.transpose_b, spec.packed_b)
-    _emit_product(module, target, name, shared, constant, extra_params)
-    _emit_finish(module, target, tiling(target, spec.element), f"{name}.finish", extra_params, epilogue, columns)
+    t = tiling(target, spec.element)
+    constant = plan(module, target, spec.element, spec.transpose_a, spec.transpose_b, spec.packed_b, ahead is not None)
+    _emit_product(module, target, name, shared, constant, extra_params, t, ahead)
+    _emit_finish(module, target, t, f"{name}.finish", extra_params, epilogue, columns, ahead)
 
 
 def emit_window_product(
@@ -117,17 +136,21 @@ def emit_window_product(
         gather = gather_function(module, target, t, gathered(stmt), slots)
         constant = gathered_plan(module, target, t, transposed(stmt), gather, pack)
         shared = gathered_product(module, target, t)
-    _emit_product(module, target, name, shared, constant, extra_params)
-    _emit_finish(module, target, t, f"{name}.finish", extra_params, epilogue, stmt.n)
+    _emit_product(module, target, name, shared, constant, extra_params, t, None)
+    _emit_finish(module, target, t, f"{name}.finish", extra_params, epilogue, stmt.n, None)
 
 
 def _emit_product(
-    module: Module, target: Target, name: str, shared: str, constant: str, extra_params: Sequence[tuple[str, str]]
-) -> None:
+    module: Module, target: Target, name: str, shared: str, constant: str, extra_params: Sequence[tuple[str, str]],
+    t: Tiling, ahead: Ahead | None,
+) -> None:  # fmt: skip
     """Write the function that passes its extra parameters on to a shared function as a context."""
     f = Function(module, name, [*PRODUCT_PARAMS, *extra_params], attributes=target.function_attributes())
-    context = f.assign(f"alloca [{max(len(extra_params), 1)} x i64], align 8")
-    for slot, (ty, param) in enumerate(extra_params):
+    first = table_slots(t) if ahead else 0
+    context = f.assign(f"alloca [{max(first + len(extra_params), 1)} x i64], align 8")
+    if ahead:
+        start_table(f, context, t.rows * ahead.places)
+    for slot, (ty, param) in enumerate(extra_params, first):
         f.store(_slot_type(ty), f"%{param}", f.gep("i64", context, str(slot)), 8)
     arguments = [f"{ty.split()[0]} %{param}" for ty, param in PRODUCT_PARAMS]
     arguments += [f"ptr @{constant}", f"ptr @{name}.finish", f"ptr {context}"]
@@ -152,6 +175,7 @@ def _emit_finish(
     extra_params: Sequence[tuple[str, str]],
     epilogue: Epilogue,
     n: Dim | None,
+    ahead: Ahead | None,
 ) -> None:
     """Write the function that applies the epilogue to a block of finished sums; see `blocking.product`.
 
@@ -161,13 +185,15 @@ def _emit_finish(
     sizes = [("i64", size) for size in ("stride", "row", "rows", "column", "columns")]
     params = [("ptr noalias", "sums"), *sizes, ("ptr", "context")]
     f = Function(module, name, params, attributes=target.function_attributes())
-    for slot, (ty, param) in enumerate(extra_params):
+    for slot, (ty, param) in enumerate(extra_params, table_slots(t) if ahead else 0):
         f.line(f"%{param} = load {_slot_type(ty)}, ptr {f.gep('i64', '%context', str(slot))}, align 8")
     has_whole, has_rest = not isinstance(n, int) or n >= t.lanes, not isinstance(n, int) or n % t.lanes != 0
     whole = "%columns" if not has_rest else "0" if not has_whole else f.binary("and", "i64", "%columns", str(-t.lanes))
     with f.loop("0", "%rows") as i:
         row = f.add("%row", i.index)
         sums = f.gep(t.element, "%sums", f.mul(i.index, "%stride"))
+        if ahead:
+            enter(f, "%context", i.index, ahead.addresses(f, f.add(row, str(t.rows)), "%column"))
         if has_whole:
             with f.loop("0", whole, str(t.lanes)) as j:
                 value = f.load(t.vector, f.gep(t.element, sums, j.index), t.bytes)

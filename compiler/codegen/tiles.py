@@ -16,9 +16,11 @@ _GROUP = 3
 _ROWS_AHEAD = 12
 _CACHE_LINE = 64
 
-# Further parameters of a micro-kernel that adds up several products, and of one that leaves a packed copy of B.
+# Further parameters of a micro-kernel that adds up several products, of one that leaves a packed copy of B, and of one
+# that asks for what the epilogue will read.
 SEGMENTS = (("i64", "segments"), ("i64", "next_a"), ("i64", "next_b"))
 COPY = (("ptr", "copy"),)
+ASKS = (("ptr", "asks"), ("i64", "next_ask"))
 
 # Tile heights (tallest first) and vectors per tile row. Tall tiles of two vectors keep loads per multiply low and
 # still leave registers for the operands; the lower heights serve the last rows.
@@ -131,9 +133,15 @@ def multiply_add(f: Function, target: Target, ty: str, a: str, b: str, c: str) -
     return f.fma(ty, a, b, c)
 
 
+def ask_for(f: Function, pointer: str, size: int) -> None:
+    """Ask for `size` bytes of memory, so that they lie in the first-level cache when they are read."""
+    for line in range(0, size, _CACHE_LINE):
+        f.prefetch(f.gep("i8", pointer, str(line)))
+
+
 def micro_kernel(
     module: Module, target: Target, t: Tiling, rows: int, row_major: bool, segmented: bool = False,
-    copying: bool = False,
+    copying: bool = False, asking: bool = False,
 ) -> str:  # fmt: skip
     """Name of the kernel that computes one tile of `rows` rows; written into the module on first use.
 
@@ -142,11 +150,14 @@ def micro_kernel(
     with A[i, p] = a[i * sa + p] if `row_major`, else a[p * sa + i]. The tile is contiguous and vector aligned.
     If `segmented` it takes i64 segments, i64 next_a, i64 next_b besides, and adds up that many such products, whose
     operands start at a + s * next_a and b + s * next_b (a batch-reduce product). If `copying` it takes a vector aligned
-    ptr copy besides, and stores b[p * sb + j] to copy[p * width + j]: what `pack_b` would have written.
+    ptr copy besides, and stores b[p * sb + j] to copy[p * width + j]: what `pack_b` would have written. If `asking` it
+    takes ptr asks, i64 next_ask besides: in each round of `UNROLL` steps of k it asks for `width` elements at the
+    pointer that stands at `asks`, and that place moves on by `next_ask` bytes.
     """
-    name = f"matmul.tile.{t.name}.{rows}{'r' if row_major else 'k'}{'s' * segmented}{'c' * copying}"
+    extras = "s" * segmented + "c" * copying + "a" * asking
+    name = f"matmul.tile.{t.name}.{rows}{'r' if row_major else 'k'}{extras}"
     if undefined(module, name):
-        _MicroKernel(module, target, t, rows, row_major, segmented, copying).write(name)
+        _MicroKernel(module, target, t, rows, row_major, segmented, copying, asking).write(name)
     return name
 
 
@@ -154,16 +165,18 @@ class _MicroKernel:
     """Writes one micro-kernel; see `micro_kernel`."""
 
     def __init__(
-        self, module: Module, target: Target, t: Tiling, rows: int, row_major: bool, segmented: bool, copying: bool
-    ) -> None:
+        self, module: Module, target: Target, t: Tiling, rows: int, row_major: bool, segmented: bool, copying: bool,
+        asking: bool,
+    ) -> None:  # fmt: skip
         self.module, self.target, self.t, self.rows, self.row_major = module, target, t, rows, row_major
-        self.segmented, self.copying = segmented, copying
+        self.segmented, self.copying, self.asking = segmented, copying, asking
 
     def write(self, name: str) -> None:
         """Write the function."""
         t = self.t
         params = [("ptr", "a"), ("ptr", "b"), ("ptr", "tile"), ("i64", "k"), ("i64", "sa"), ("i64", "sb")]
         params += [("i1", "accumulate"), *(SEGMENTS if self.segmented else ()), *(COPY if self.copying else ())]
+        params += ASKS if self.asking else ()
         f = Function(self.module, name, params, attributes=self.target.function_attributes())
         self.a_stride = [f.mul(f.mul("%sa", str(t.bytes)), str(i)) for i in range(UNROLL)]
         self.b_stride = [f.mul(f.mul("%sb", str(t.bytes)), str(i)) for i in range(UNROLL)]
@@ -175,8 +188,12 @@ class _MicroKernel:
         if self.segmented:
             self._store(f, self._segments(f, start, whole))
         else:
-            self._store(f, self._segment(f, [*start, "%a", "%b", *(["%copy"] if self.copying else [])], whole))
+            self._store(f, self._segment(f, [*start, "%a", "%b", *self._others()], whole))
         f.finish()
+
+    def _others(self) -> list[str]:
+        """Pointers besides A and B that move on with k."""
+        return ["%copy"] if self.copying else ["%asks"] if self.asking else []
 
     def _segment(self, f: Function, values: list[str], whole: str) -> list[str]:
         """Add the products of one segment; `whole` is k rounded down to whole rounds.
@@ -221,18 +238,21 @@ class _MicroKernel:
         return groups
 
     def _k_loop(self, f: Function, start: str, stop: str, step: int, values: list[str]) -> list[str]:
-        """Add products p = start .. stop - 1, `step` per round; `values` are accumulators, then pointers A, B, copy."""
+        """Add products p = start .. stop - 1, `step` per round; `values` are accumulators, then pointers."""
         t, count = self.t, self.rows * self.t.vectors
         types = [t.vector] * count + ["ptr"] * (len(values) - count)
         a_step = str(step * t.bytes) if self.row_major else f.mul(self.a_stride[1], str(step))
         b_step = f.mul(self.b_stride[1], str(step))
         with f.loop(start, stop, str(step), carried=list(zip(types, values, strict=True))) as loop:
-            acc, (a, b, *copy) = loop.carried[:count], loop.carried[count:]
+            acc, (a, b, *others) = loop.carried[:count], loop.carried[count:]
             groups = self._row_groups(f, a)
+            if self.asking:
+                ask_for(f, f.load("ptr", others[0], 8), t.width * t.bytes)
             for u in range(step):
-                to = [f.gep(t.element, pointer, str(u * t.width)) for pointer in copy]
+                to = [f.gep(t.element, pointer, str(u * t.width)) for pointer in others if self.copying]
                 self._products(f, acc, groups, f.gep("i8", b, self.b_stride[u]), u, to)
-            after = [f.gep(t.element, pointer, str(step * t.width)) for pointer in copy]
+            onward = "%next_ask" if self.asking else str(step * t.width * t.bytes)
+            after = [f.gep("i8", pointer, onward) for pointer in others]
             loop.next = [*acc, f.gep("i8", a, a_step), f.gep("i8", b, b_step), *after]
         return loop.results
 
@@ -240,9 +260,7 @@ class _MicroKernel:
         """One step of k: every row's element times the row of B, added to `acc` in place."""
         t = self.t
         row = [f.load(t.vector, f.gep(t.element, b, str(v * t.lanes)), t.bytes) for v in range(t.vectors)]
-        ahead = f.gep("i8", b, self.ahead)
-        for at in range(0, t.vectors * t.vector_bytes, _CACHE_LINE):
-            f.prefetch(f.gep("i8", ahead, str(at)))
+        ask_for(f, f.gep("i8", b, self.ahead), t.width * t.bytes)
         for to in copy:
             for v in range(t.vectors):
                 f.store(t.vector, row[v], f.gep(t.element, to, str(v * t.lanes)), t.vector_bytes)

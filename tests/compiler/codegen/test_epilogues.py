@@ -13,23 +13,21 @@ from kgraph.runtime.executable import Executable
 from kgraph.runtime.interpreter import interpret
 
 
-def prefetches(body: str) -> int:
-    """Prefetch instructions in the epilogue of y = x @ w with this `body` behind it."""
+def asks(body: str) -> bool:
+    """Whether kernels in the code of y = x @ w with this `body` behind it ask for what is read there."""
     inputs = "%x: f32[batch, 40], %w: f32[40, 64], %r: f32[batch, 64], %b: f32[64]"
     product = "%p = matmul(%x, %w) {transpose_a=false, transpose_b=false} : f32[batch, 64]\n"
     code = compile_native(graph_of(inputs, product + body), 0, check=True)
-    functions = code.llvm.split("\ndefine ")
-    (epilogue,) = (text for text in functions if re.match(r"internal void @[\w.]+\.finish\(", text))
-    return epilogue.count("call void @llvm.prefetch")
+    return bool(re.search(r"@matmul\.plan\.float\.nna ", code.llvm))
 
 
 def test_what_an_epilogue_reads_is_asked_for_a_tile_ahead():
-    assert prefetches("%y = add(%p, %r) : f32[batch, 64]\nreturn %y") > 0
+    assert asks("%y = add(%p, %r) : f32[batch, 64]\nreturn %y")
 
 
 def test_what_is_the_same_for_all_rows_is_not():
     bias = "%c = broadcast(%b) {axes=[1], shape=[batch, 64]} : f32[batch, 64]\n"
-    assert prefetches(f"{bias}%y = add(%p, %c) : f32[batch, 64]\nreturn %y") == 0
+    assert not asks(f"{bias}%y = add(%p, %c) : f32[batch, 64]\nreturn %y")
 
 
 def epilogues_of_two(first: str, second: str) -> int:

@@ -30,7 +30,7 @@ def assembly(target: str, write: Callable[[Module], object]) -> list[str]:
     return assembly_of(module.text().replace("define internal", "define"), machine)
 
 
-@pytest.mark.parametrize("kind", ["plain", "segmented", "copying"])
+@pytest.mark.parametrize("kind", ["plain", "segmented", "copying", "asking"])
 @pytest.mark.parametrize("row_major", [True, False])
 @pytest.mark.parametrize("element", DTYPES)
 @pytest.mark.parametrize("target", TARGETS)
@@ -41,7 +41,7 @@ def test_tiles_keep_vectors_in_registers(target: str, element: str, row_major: b
     for t in (tiling(machine, element), tiling(machine, element, 1)):
         for rows in t.heights:
             lines = assembly(target, lambda module, t=t, rows=rows: micro_kernel(
-                module, machine, t, rows, row_major, segmented, copying))  # fmt: skip
+                module, machine, t, rows, row_major, segmented, copying, kind == "asking"))  # fmt: skip
             assert not vector_spills(lines), (t.vectors, rows)
             assert not [line for line in lines if re.match(r"\s+(callq?|bl)\s", line)]
             expected = (1 if one_step else UNROLL + 1) * rows * t.vectors

@@ -1,0 +1,62 @@
+"""What the epilogue of a product will read is asked for while the tile before it is computed.
+
+The lines of an epilogue (weights and slots of an optimizer behind a weight gradient, say) come from the third-level
+cache or from memory, and a processor waits for few of them at a time. So they are spread over the steps of k: the
+epilogue of one tile leaves a table of the rows that the one below will read, and the micro-kernel asks for one entry a
+round. The table is the first part of the context through which extra parameters reach the epilogue.
+"""
+
+from __future__ import annotations
+
+from kgraph.compiler.codegen.emitter import Function
+from kgraph.compiler.codegen.tiles import UNROLL, Tiling, ask_for
+
+# Slots of 64 bits: something that may always be asked for, the number of entries for one tile, and the table.
+_IDLE, _COUNT, _TABLE = range(3)
+
+
+def table_slots(t: Tiling) -> int:
+    """Slots of the context before the extra parameters of a product whose epilogue says what it will read."""
+    return _TABLE + t.depth // UNROLL
+
+
+def start_table(f: Function, context: str, count: int) -> None:
+    """Write that tiles have `count` entries."""
+    f.store("ptr", context, _slot(f, context, _IDLE), 8)
+    f.store("i64", str(count), _slot(f, context, _COUNT), 8)
+
+
+def enter(f: Function, context: str, number: str, pointers: list[str]) -> None:
+    """Write the entries of row `number` of a tile."""
+    for n, pointer in enumerate(pointers):
+        place = f.add(f.mul(number, str(len(pointers))), str(_TABLE + n))
+        f.store("ptr", pointer, f.gep("i64", context, place), 8)
+
+
+def fill_table(f: Function, step: str) -> None:
+    """Make all entries that are counted, or read by a micro-kernel in `step` steps of k, some that may be asked for."""
+    rounds = _rounds(f, step)
+    entries = f.intrinsic("smax", "i64", rounds, f.load("i64", _slot(f, "%context", _COUNT), 8))
+    with f.loop("0", entries) as entry:
+        f.store("ptr", "%context", f.gep("i64", "%context", f.add(entry.index, str(_TABLE))), 8)
+
+
+def ask_rest(f: Function, t: Tiling, steps: str) -> None:
+    """Ask at once for the entries that `steps` steps of k do not come to."""
+    with f.loop(_rounds(f, steps), f.load("i64", _slot(f, "%context", _COUNT), 8)) as entry:
+        pointer = f.load("ptr", f.gep("i64", "%context", f.add(entry.index, str(_TABLE))), 8)
+        ask_for(f, pointer, t.width * t.bytes)
+
+
+def table_or_idle(f: Function, wanted: str) -> list[str]:
+    """The parameters `ASKS` of a micro-kernel: the table if that is `wanted`, else one entry again and again."""
+    table, idle = _slot(f, "%context", _TABLE), _slot(f, "%context", _IDLE)
+    return [f.select("i1", wanted, "ptr", table, idle), f.select("i1", wanted, "i64", "8", "0")]
+
+
+def _rounds(f: Function, steps: str) -> str:
+    return f.binary("udiv", "i64", f.add(steps, str(UNROLL - 1)), str(UNROLL))
+
+
+def _slot(f: Function, context: str, slot: int) -> str:
+    return f.gep("i64", context, str(slot))
