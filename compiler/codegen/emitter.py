@@ -48,7 +48,7 @@ def splat(ty: str, literal: str) -> str:
     return f"splat ({element_of(ty)} {literal})"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Module:
     """An LLVM module under construction."""
 
@@ -74,7 +74,7 @@ class Module:
         return "\n".join(parts + self.functions) + "\n"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Loop:
     """A counted loop being written: its index, the values carried round it, and after `end` their last values."""
 

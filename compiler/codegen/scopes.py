@@ -45,7 +45,7 @@ class VectorLoop:
     full: str | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Scope:
     """Registers that may be used here; what is not found is looked for in the scope outside.
 
