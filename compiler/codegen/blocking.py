@@ -25,6 +25,9 @@ _TILES_IN_PLACE = 2
 # A B stored [n, k] is not worth packing for fewer rows, which dot products make: in another order.
 LEAST_ROWS = 4
 
+# Bytes of unfinished sums that stay in the second-level cache: many passes over k cost little then.
+_CACHED_SUMS = 1 << 20
+
 # A product is cut along its columns only if every part has at least this many panels.
 PANELS = 2
 
@@ -37,10 +40,9 @@ def packed_at(t: Tiling) -> int:
     return round_up(max(t.rows * t.width, t.strip), 64)
 
 
-def scratch_elements(t: Tiling, transpose_a: bool, m: int | None, n: int | None, k: int | None) -> int:
+def scratch_elements(t: Tiling, m: int | None, n: int | None, k: int | None) -> int:
     """Elements of scratch memory that products of this size need; sizes that are None may be anything."""
-    depth = t.packed_depth if transpose_a else t.depth
-    step = depth if k is None else min(k, depth)
+    step = t.depth if k is None else min(k, t.depth)
     b, a, partial = t.b_block, t.a_block, t.partial
     if n is not None:
         b = min(b, round_up(n, t.width) * step)
@@ -51,7 +53,7 @@ def scratch_elements(t: Tiling, transpose_a: bool, m: int | None, n: int | None,
     # A tile more than the block, for the last rows; and what lies between the copied rows.
     a += t.rows * step + (t.a_block // _LEAST_COPIED_DEPTH + t.rows) * _APART
     ends = packed_at(t) + round_up(b, 64) + round_up(a, 64)
-    return ends + (partial if k is None or k > depth else 0)
+    return ends + (partial if k is None or k > t.depth else 0)
 
 
 def round_up(value: int, unit: int) -> int:
@@ -87,11 +89,11 @@ def plan(
     return module.constant(name, fields)
 
 
-def fits_ahead(t: Tiling, transpose_a: bool, n: Dim, k: Dim) -> bool:
+def fits_ahead(t: Tiling, n: Dim, k: Dim) -> bool:
     """Whether a whole B of k rows and n columns can be packed ahead of several products with it."""
     if not (isinstance(n, int) and isinstance(k, int)):
         return False
-    return k <= (t.packed_depth if transpose_a else t.depth) and k * round_up(n, t.width) <= t.b_block
+    return k <= t.depth and k * round_up(n, t.width) <= t.b_block
 
 
 def pack_ahead(
@@ -235,7 +237,9 @@ class Blocked(_Loops):
     def _sizes(self) -> None:
         """Sizes of a pass over k (`step`), of column blocks (`nc`), row blocks (`mb`) and A blocks (`mc`)."""
         f, t = self.f, self.t
-        self._passes(self._pick(self.transpose_a, str(t.packed_depth), str(t.depth)), t.b_block, t.partial)
+        few_sums = self._is("sle", f.mul("%m", "%n"), str(_CACHED_SUMS // t.bytes))
+        shallow = self._both(self.transpose_a, self._both(few_sums, self._is("sgt", "%k", str(t.depth))))
+        self._passes(self._pick(shallow, str(t.packed_depth), str(t.depth)), t.b_block, t.partial)
         self.ahead = self._is("ne", self._field("i64", _PACKED), "0")
         # The first tile of a panel of a B stored [k, n] reads it in place and leaves a packed copy for the others; few
         # tiles all read it in place.

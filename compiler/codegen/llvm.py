@@ -350,7 +350,7 @@ class KernelWriter:
             b, t = stmt.b, tiling(self.target, stmt.dtype.llvm)
             if not (isinstance(stmt.a, Matrix) and isinstance(b, Matrix)) or stmt in self.ahead:
                 continue
-            if not fits_ahead(t, stmt.a.transposed, stmt.n, stmt.k):
+            if not fits_ahead(t, stmt.n, stmt.k):
                 continue
             names = set().union(*map(symbols_of, b.batch))
             shared = sum(other.scratch == stmt.scratch for other in products) > 1

@@ -65,7 +65,7 @@ def scratch_bytes(target: Target, spec: MatmulSpec, m: Dim, n: Dim, k: Dim) -> i
     """The scratch memory, 64-byte aligned, that the function of `emit_matmul` needs; symbolic sizes may be anything."""
     t = tiling(target, spec.element)
     known = [size if isinstance(size, int) else None for size in (m, n, k)]
-    return scratch_elements(t, spec.transpose_a, *known) * t.bytes
+    return scratch_elements(t, *known) * t.bytes
 
 
 def window_scratch_bytes(target: Target, element: str) -> int:

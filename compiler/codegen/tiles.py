@@ -46,7 +46,8 @@ class Tiling:
         vectors: vectors of one tile row.
         strip: outputs that a matrix-vector kernel computes at once (a multiple of the lanes).
         depth: largest k that one pass covers (a multiple of `UNROLL`).
-        packed_depth: the same where A is packed: a panel of B and a tile of A then fit the first-level cache.
+        packed_depth: the same where A is packed and sums are few, or collected: a panel of B and a tile of A then fit
+            the first-level cache.
         a_block: size of the block of A that should stay in the second-level cache.
         window_rows: the same for a block of A that was collected from windows.
         b_block: size of the packed block of B.
