@@ -22,7 +22,7 @@ _LEAST_COPIED_PANELS, _LEAST_COPIED_DEPTH = 4, 256
 # Rows of whole tiles up to which all tiles of a B stored [k, n] read it in place: to copy it would take longer.
 _TILES_IN_PLACE = 2
 
-# A B stored [n, k] is not worth packing for fewer rows, which dot products make: in another order.
+# Fewer rows are left to the matrix-vector kernels: they read B along its rows, which comes sooner from far memory.
 LEAST_ROWS = 4
 
 # Bytes of unfinished sums that stay in the second-level cache: many passes over k cost little then.
@@ -99,8 +99,8 @@ def fits_ahead(t: Tiling, n: Dim, k: Dim) -> bool:
 def pack_ahead(
     f: Function, target: Target, t: Tiling, transpose_b: bool, b: str, scratch: str, sizes: tuple[str, str, str]
 ) -> None:
-    """Write a call that packs B for later products with the same scratch memory, of at least as many rows as the
-    lowest tile has; `sizes` are n, k, ldb."""
+    """Write a call that packs B for later products with the same scratch memory, of at least `LEAST_ROWS` rows; `sizes`
+    are n, k, ldb."""
     n, k, ldb = sizes
     packer = pack_b(f.module, target, t, transpose_b)
     to = f.gep(t.element, scratch, str(packed_at(t)))
@@ -122,9 +122,7 @@ def product(module: Module, target: Target, element: str) -> str:
         t = tiling(target, element)
         f = Function(module, name, PLANNED_PARAMS, attributes=target.function_attributes())
         some = f.binary("and", "i1", f.binary("icmp sgt", "i64", "%m", "0"), f.binary("icmp sgt", "i64", "%n", "0"))
-        transposed = f.load("i64", f.gep("i64", "%plan", str(_TRANSPOSE_B)), 8)
-        lowest = f.select("i1", f.binary("icmp ne", "i64", transposed, "0"), "i64", str(LEAST_ROWS), str(t.heights[-1]))
-        few = f.binary("icmp slt", "i64", "%m", lowest)
+        few = f.binary("icmp slt", "i64", "%m", str(LEAST_ROWS))
         thin = f.binary("or", "i1", f.binary("icmp eq", "i64", "%n", "1"), few)
         arguments = ", ".join(f"{ty.split()[0]} %{param}" for ty, param in PLANNED_PARAMS)
         alone = f.binary("and", "i1", thin, f.binary("icmp eq", "i64", "%part", "0"))

@@ -359,7 +359,7 @@ class KernelWriter:
             self.ahead.add(stmt)
             corner = self._corner(before, b)
             rows, ldb = (self.expressions.indices.dim(before, d) for d in (stmt.m, b.buffer.shape[-1]))
-            with self.f.when(self.f.binary("icmp sge", "i64", rows, str(t.heights[-1]))):
+            with self.f.when(self.f.binary("icmp sge", "i64", rows, str(LEAST_ROWS))):
                 sizes = (str(stmt.n), str(stmt.k), ldb)
                 pack_ahead(self.f, self.target, t, b.transposed, corner, self.bases[stmt.scratch.name], sizes)
 
