@@ -24,7 +24,6 @@ class Target:
         triple: LLVM target triple.
         features: LLVM feature string, such as "+avx2,+fma".
         vector_bits: width of one vector register.
-        registers: number of vector registers.
         masked: masked loads and stores of 32- and 64-bit lanes are single instructions.
     """
 
@@ -32,7 +31,6 @@ class Target:
     triple: str
     features: str
     vector_bits: int
-    registers: int
     masked: bool
 
     def lanes(self, bits: int) -> int:
@@ -73,10 +71,10 @@ def named(name: str) -> Target:
         return host()
     linux = "x86_64-unknown-linux-gnu"
     known = {
-        "x86-64": Target("sse2", linux, "+sse2", 128, 16, False),
-        "x86-64-v3": Target("avx2", linux, _V3, 256, 16, True),
-        "x86-64-v4": Target("avx512", linux, _V4, 512, 32, True),
-        "aarch64": Target("neon", "aarch64-unknown-linux-gnu", "+neon", 128, 32, False),
+        "x86-64": Target("sse2", linux, "+sse2", 128, False),
+        "x86-64-v3": Target("avx2", linux, _V3, 256, True),
+        "x86-64-v4": Target("avx512", linux, _V4, 512, True),
+        "aarch64": Target("neon", "aarch64-unknown-linux-gnu", "+neon", 128, False),
     }
     if name not in known:
         raise ArgumentError(
@@ -94,12 +92,12 @@ def host() -> Target:
     features = llvm().get_host_cpu_features()
     on = ",".join(f"+{name}" for name, present in sorted(features.items()) if present)
     if triple.startswith(("aarch64", "arm64")):
-        return Target("neon", triple, on, 128, 32, False)
+        return Target("neon", triple, on, 128, False)
     if all(features.get(f) for f in ("avx512f", "avx512bw", "avx512dq", "avx512vl")):
-        return Target("avx512", triple, on, 512, 32, True)
+        return Target("avx512", triple, on, 512, True)
     if features.get("avx2") and features.get("fma"):
-        return Target("avx2", triple, on, 256, 16, True)
-    return Target("sse2", triple, on, 128, 16, False)
+        return Target("avx2", triple, on, 256, True)
+    return Target("sse2", triple, on, 128, False)
 
 
 @functools.cache
