@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from public_names import names_of
 
 import kgraph.losses as own
 
@@ -70,7 +71,7 @@ def test_loss(text: str, data: tuple[np.ndarray, np.ndarray], reduction: str | N
     y_true, y_pred = data[0], data[1].astype("float32")
     y_true = y_true.astype("float32" if y_true.dtype.kind == "f" else "int32")
     made = text[:-1] + ("" if text.endswith("()") else ", ") + f"reduction={reduction!r})"
-    ours, theirs = eval(made, vars(own)), eval(made, vars(keras.losses))
+    ours, theirs = eval(made, names_of(own)), eval(made, names_of(keras.losses))
     # Keras wants a weight for each value where there are several for a sample.
     weighted = y_pred.ndim == 2 and "axis=0" not in text
     for weight in [None, 0.25, np.linspace(0.5, 2, 6).astype("float32")][: 2 + weighted]:

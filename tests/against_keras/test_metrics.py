@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from public_names import names_of
 
 import kgraph.metrics as own
 
@@ -96,7 +97,7 @@ def test_metric(text: str, data: tuple[np.ndarray, np.ndarray]):
 
     y_true = data[0].astype("float32" if data[0].dtype.kind == "f" else "int32")
     y_pred = data[1].astype("float32" if data[1].dtype.kind == "f" else "int32")
-    ours, theirs = eval(text, vars(own)), eval(text, vars(keras.metrics))
+    ours, theirs = eval(text, names_of(own)), eval(text, names_of(keras.metrics))
     for metric in (ours, theirs):
         metric.update_state(y_true[:3], y_pred[:3])
         metric.update_state(y_true[3:], y_pred[3:])

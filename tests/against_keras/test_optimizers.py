@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from public_names import names_of
 
 import kgraph.optimizers as own
 from kgraph.engine import CompiledProgram
@@ -63,7 +64,7 @@ def _values() -> list[np.ndarray]:
 def _of_keras(text: str, scale: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
     import keras
 
-    optimizer = eval(text, vars(keras.optimizers))
+    optimizer = eval(text, names_of(keras.optimizers))
     variables = []
     for path, value in zip(SHAPES, _values(), strict=True):
         folder, name = path.split("/")
@@ -77,7 +78,7 @@ def _of_keras(text: str, scale: float) -> tuple[list[np.ndarray], list[np.ndarra
 
 
 def _of_kgraph(text: str, scale: float, execution: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    optimizer: Any = eval(text, vars(own))
+    optimizer: Any = eval(text, names_of(own))
     variables = [
         Variable(value, path.split("/")[1], path=path) for path, value in zip(SHAPES, _values(), strict=True)
     ]
@@ -123,7 +124,7 @@ SCHEDULES = [
 def test_schedule(text: str):
     import keras
 
-    received, expected = eval(text, vars(own.schedules)), eval(text, vars(keras.optimizers.schedules))
+    received, expected = eval(text, names_of(own.schedules)), eval(text, names_of(keras.optimizers.schedules))
     values = [float(expected(step)) for step in range(30)]
     np.testing.assert_allclose([received(step) for step in range(30)], values, rtol=1e-5, atol=1e-7)
     assert received.get_config() == expected.get_config()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from public_names import names_of
 
 import kgraph
 from kgraph import metrics
@@ -74,7 +75,7 @@ MADE: list[tuple[str, int]] = [
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("text", "columns"), MADE)
 def test_counts_are_those_of_comparing(text: str, columns: int, weighted: bool):
-    metric = eval(text, {**vars(metrics), "np": np})
+    metric = eval(text, {**names_of(metrics), "np": np})
     y_true, y_pred = data_of(metric.thresholds, columns)
     # Sums of multiples of 1/4 are exact in any order.
     weights = R.integers(0, 9, y_true.shape).astype("float32") / 4 if weighted else np.ones_like(y_true)

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from public_names import names_of
 
 import kgraph.ops as ops
 from kgraph.config import override
@@ -80,7 +81,7 @@ def cases(*rows: Any) -> list[Case]:
 
 def evaluate(text: str, module: ModuleType, arrays: dict[str, Any]) -> Any:
     """The value of a text among the functions of a module."""
-    return eval(text, {**vars(module), "np": np, "math": math, **arrays})
+    return eval(text, {**names_of(module), "np": np, "math": math, **arrays})
 
 
 def leaves(value: Any) -> list[np.ndarray]:
