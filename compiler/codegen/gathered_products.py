@@ -53,6 +53,7 @@ def gathered_plan(module: Module, target: Target, t: Tiling, transposed: bool, g
         return name
     fields = [f"i64 {int(transposed)}", "i64 0", f"ptr @{pack_a(module, target, t)}" if transposed else "ptr null"]
     fields += [f"ptr @{pack}", f"ptr @{gather}", "ptr null", "i64 0", "ptr null", "i64 0"]
+    assert len(fields) == Blocked.kernels, "fields of a plan that `Blocked` reads"
     fields += [f"ptr @{micro_kernel(module, target, t, height, not transposed)}" for height in t.heights]
     return module.constant(name, fields)
 
