@@ -20,6 +20,11 @@ def table_slots(t: Tiling) -> int:
     return _TABLE + t.depth // UNROLL
 
 
+def most_places(t: Tiling) -> int:
+    """How many places an epilogue may read for each row of a tile, if the table is to hold all of them."""
+    return t.depth // UNROLL // t.rows
+
+
 def start_table(f: Function, context: str, count: int) -> None:
     """Write that tiles have `count` entries."""
     f.store("ptr", context, _slot(f, context, _IDLE), 8)

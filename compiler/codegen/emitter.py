@@ -186,6 +186,12 @@ class Function:
         """a * b + c with one rounding."""
         return self.intrinsic("fma", ty, a, b, c)
 
+    def multiply_add(self, ty: str, a: str, b: str, c: str, *, fused: bool) -> str:
+        """a * b + c; in one instruction if the target has one (`fused`), since llvm.fma would be a library call."""
+        if fused:
+            return self.fma(ty, a, b, c)
+        return self.binary("fadd", ty, self.binary("fmul", ty, a, b), c)
+
     def masked_load(self, ty: str, pointer: str, align: int, mask: str) -> str:
         """Lanes of memory where `mask` is set, zero elsewhere; memory of unset lanes is not touched."""
         full = f"llvm.masked.load.{self._suffix(ty)}.p0"

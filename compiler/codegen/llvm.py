@@ -9,6 +9,7 @@ from kgraph.compiler.analysis.kernels import expressions, statements
 from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat_index, stride
 from kgraph.compiler.analysis.partition import UNDIVIDED, Division, divide
 from kgraph.compiler.analysis.windows import Plain, as_plain
+from kgraph.compiler.codegen.asking import most_places
 from kgraph.compiler.codegen.blocking import LEAST_ROWS, fits_ahead, pack_ahead
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
@@ -119,7 +120,7 @@ class KernelWriter:
         product = stmt.value if isinstance(stmt.value, Call) and stmt.value.function == "mul" else None
         if product and dtype.is_float and stmt.combine == "add" and not mask:  # however many others read the product
             a, b = map(spread, product.args)
-            combined = self.functions.multiply_add(ty, a, b, old.text)
+            combined = self.f.multiply_add(ty, a, b, old.text, fused=self.target.has_fma)
         else:
             new = spread(stmt.value)
             if mask:
@@ -319,7 +320,7 @@ class KernelWriter:
             emit_window_product(self.f.module, self.target, name, stmt, params, slots, epilogue)
         else:
             assert self._suffices(stmt, spec), "a product without enough scratch memory"
-            ahead = None if plain is not None else self._read_ahead(stmt, bases, sizes, "%first" if rows else "0")
+            ahead = self._read_ahead(stmt, bases, sizes, "%first" if rows else "0")
             emit_matmul(self.f.module, self.target, name, spec, params, epilogue, stmt.n, ahead)
         dim, scratch = self.expressions.indices.dim, self.bases[stmt.scratch.name]
         args = [("ptr", text) for text in (*self._operands(scope, stmt, plain), scratch)]
@@ -333,7 +334,7 @@ class KernelWriter:
 
     def _read_ahead(self, stmt: Contract, bases: dict[str, str], sizes: dict[str, str], first: str) -> Ahead | None:
         """What the epilogue reads along the rows of the result, which start at `first`."""
-        read = _read_by_rows(stmt)
+        read = _read_by_rows(stmt)[: most_places(tiling(self.target, stmt.dtype.llvm))]
 
         def addresses(f: Function, row: str, col: str) -> list[str]:
             indices = KernelWriter(f, self.target, bases, self.uses).expressions.indices
@@ -418,13 +419,14 @@ class KernelWriter:
 
 def _read_by_rows(stmt: Contract) -> list[tuple[Buffer, Dim]]:
     """What the epilogue of a product of plain matrices reads along the rows of its result: buffers and flat indices."""
+    if not isinstance(stmt.a, Matrix):
+        return []
     loads = {(e.buffer, flat_index(e.buffer, e.index)) for e in expressions(stmt.body) if isinstance(e, Load)}
-    found = [
+    return [
         (buffer, flat)
         for buffer, flat in sorted(loads, key=lambda load: (load[0].name, str(load[1])))
         if isinstance(down := stride(flat, stmt.row), int) and down and stride(flat, stmt.col) == 1
     ]
-    return found if isinstance(stmt.a, Matrix) else []
 
 
 def _spec(stmt: Contract, plain: Plain | None, packed: bool) -> MatmulSpec | None:

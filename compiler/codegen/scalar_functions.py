@@ -38,7 +38,7 @@ class ScalarFunctions:
     def __init__(self, f: Function, target: Target) -> None:
         self.f = f
         self.target = target
-        self.fma = target.isa != "sse2"
+        self.fma = target.has_fma
         # Lets LLVM join a product and a sum into one rounding; nothing else.
         self._flags = " contract" if self.fma else ""
 
@@ -60,12 +60,6 @@ class ScalarFunctions:
     def combine(self, how: str, dtype: DType, ty: str, a: str, b: str) -> str:
         """One step of an accumulation; max and min keep NaN."""
         return self.apply(how, dtype, ty, [a, b], [False, False])
-
-    def multiply_add(self, ty: str, a: str, b: str, c: str) -> str:
-        """a * b + c; in one instruction where the target has one, since llvm.fma would be a library call elsewhere."""
-        if not self.fma:
-            return self.f.binary("fadd", ty, self.f.binary("fmul", ty, a, b), c)
-        return self.f.fma(ty, a, b, c)
 
     def identity(self, how: str, dtype: DType) -> str:
         """The literal that changes nothing when combined."""
@@ -128,7 +122,7 @@ class ScalarFunctions:
             flags = self._flags if function != "div" else ""
             return f.binary(_FLOAT_OP[function] + flags, ty, args[0], args[1])
         if function == "fma":
-            return self.multiply_add(ty, args[0], args[1], args[2])
+            return f.multiply_add(ty, args[0], args[1], args[2], fused=self.fma)
         if function == "neg":
             return f.assign(f"fneg {ty} {args[0]}")
         if function in ("abs", "sqrt"):

@@ -38,6 +38,11 @@ class Target:
         return self.vector_bits // bits
 
     @property
+    def has_fma(self) -> bool:
+        """Whether it multiplies and adds in one instruction."""
+        return self.isa != "sse2"
+
+    @property
     def is_x86(self) -> bool:
         """Whether this is an x86-64 machine."""
         return self.triple.startswith("x86_64")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.packing import lanes_below
 from kgraph.compiler.codegen.target import Target
-from kgraph.compiler.codegen.tiles import Tiling, multiply_add, undefined
+from kgraph.compiler.codegen.tiles import Tiling, undefined
 
 # Rows of the matrix that are read side by side.
 _DOT_ROWS = 4
@@ -37,7 +37,8 @@ def dot_kernel(module: Module, target: Target, t: Tiling) -> str:
             x = f.load(t.element, f.gep(t.element, "%x", f.mul(tail.index, "%xs")), t.bytes)
             items = [f.load(t.element, f.gep(t.element, row, tail.index), t.bytes) for row in rows]
             tail.next = [
-                multiply_add(f, target, t.element, item, x, s) for item, s in zip(items, tail.carried, strict=True)
+                f.multiply_add(t.element, item, x, s, fused=target.has_fma)
+                for item, s in zip(items, tail.carried, strict=True)
             ]
         for i, total in zip(at, tail.results, strict=True):
             f.store(t.element, total, f.gep(t.element, "%out", i), t.bytes)
@@ -56,7 +57,7 @@ def _dot_vectors(f: Function, target: Target, t: Tiling, rows: list[str], whole:
             for i, row in enumerate(rows):
                 item = f.load(t.vector, f.gep(t.element, row, index), t.bytes)
                 old = loop.carried[half * len(rows) + i]
-                following.append(multiply_add(f, target, t.vector, item, x, old))
+                following.append(f.multiply_add(t.vector, item, x, old, fused=target.has_fma))
         loop.next = following
     pairs = zip(loop.results[: len(rows)], loop.results[len(rows) :], strict=True)
     return [_sum_lanes(f, t, f.binary("fadd", t.vector, a, b)) for a, b in pairs]
@@ -109,7 +110,7 @@ def _axpy(f: Function, target: Target, t: Tiling, ty: str, rows: list[str], fact
     total = f.load(ty, out, t.bytes)
     for row, factor in zip(rows, factors, strict=True):
         item = f.load(ty, f.gep(t.element, row, at), t.bytes)
-        total = multiply_add(f, target, ty, item, factor, total)
+        total = f.multiply_add(ty, item, factor, total, fused=target.has_fma)
     f.store(ty, total, out, t.bytes)
 
 
@@ -125,5 +126,5 @@ def _axpy_edge(f: Function, target: Target, t: Tiling, rows: list[str], factors:
         total = f.load(t.vector, out, t.vector_bytes)
         for row, factor in zip(rows, factors, strict=True):
             item = f.masked_load(t.vector, f.gep(t.element, row, whole), t.bytes, mask)
-            total = multiply_add(f, target, t.vector, item, f.splat_value(t.vector, factor), total)
+            total = f.multiply_add(t.vector, item, f.splat_value(t.vector, factor), total, fused=target.has_fma)
         f.store(t.vector, total, out, t.vector_bytes)

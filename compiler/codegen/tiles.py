@@ -127,13 +127,6 @@ def undefined(module: Module, name: str) -> bool:
     return not any(text.startswith(start) for text in module.functions)
 
 
-def multiply_add(f: Function, target: Target, ty: str, a: str, b: str, c: str) -> str:
-    """a * b + c; in one instruction where the target has one, since llvm.fma would be a library call elsewhere."""
-    if target.isa == "sse2":
-        return f.binary("fadd", ty, f.binary("fmul", ty, a, b), c)
-    return f.fma(ty, a, b, c)
-
-
 def ask_for(f: Function, pointer: str, size: int) -> None:
     """Ask for `size` bytes of memory, so that they lie in the first-level cache when they are read."""
     for line in range(0, size, _CACHE_LINE):
@@ -273,7 +266,7 @@ class _MicroKernel:
             scalar = f.splat_value(t.vector, f.load(t.element, pointer, t.bytes))
             for v in range(t.vectors):
                 at = i * t.vectors + v
-                acc[at] = multiply_add(f, self.target, t.vector, scalar, row[v], acc[at])
+                acc[at] = f.multiply_add(t.vector, scalar, row[v], acc[at], fused=self.target.has_fma)
 
     def _store(self, f: Function, values: list[str]) -> None:
         t = self.t

@@ -94,9 +94,7 @@ class Lanes:
 
     def fma(self, a: str, b: str, c: str) -> str:
         """a * b + c, with one rounding where the target has the instruction and with two elsewhere."""
-        if self.has_fma:
-            return self.f.fma(self.ty, a, b, c)
-        return self.add(self.mul(a, b), c)
+        return self.f.multiply_add(self.ty, a, b, c, fused=self.has_fma)
 
     def horner(self, x: str, coefficients: Sequence[float]) -> str:
         """The polynomial in `x` with these coefficients, highest power first; at least two."""

@@ -31,7 +31,7 @@ from matmul_jit import EXTRA, Products, aligned, emit, store
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul, scratch_bytes
 from kgraph.compiler.codegen.target import Target, current
-from kgraph.compiler.codegen.tiles import Tiling, multiply_add, tiling
+from kgraph.compiler.codegen.tiles import Tiling, tiling
 
 SHAPES = [
     (256, 256, 256), (512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (128, 784, 512), (784, 128, 512),
@@ -78,7 +78,7 @@ def peak(target: Target, t: Tiling) -> tuple[Callable[[], None], float]:
     f = Function(module, "peak", params, attributes=target.function_attributes(), linkage="")
     factor = f.splat_value(t.vector, f.load(t.element, "%out", t.bytes))
     with f.loop("0", "%rounds", carried=[(t.vector, "zeroinitializer")] * 12) as loop:
-        loop.next = [multiply_add(f, target, t.vector, factor, factor, c) for c in loop.carried]
+        loop.next = [f.multiply_add(t.vector, factor, factor, c, fused=target.has_fma) for c in loop.carried]
     for i, value in enumerate(loop.results):
         f.store(t.vector, value, f.gep(t.element, "%out", str(i * t.lanes)), t.bytes)
     f.finish()

@@ -30,6 +30,21 @@ def test_what_is_the_same_for_all_rows_is_not():
     assert not asks(f"{bias}%y = add(%p, %c) : f32[batch, 64]\nreturn %y")
 
 
+def test_epilogues_may_read_more_than_is_asked_for():
+    """More rows than a table of questions holds: the others are read when they are needed."""
+    count, shapes = 40, [(26, 8), (8, 32)] + [(26, 32)] * 40
+    inputs = ", ".join(f"%v{n}: f64[{rows}, {columns}]" for n, (rows, columns) in enumerate(shapes))
+    sums = "".join(f"%s{n + 1} = add(%s{n}, %v{n + 2}) : f64[26, 32]\n" for n in range(count))
+    product = "%s0 = matmul(%v0, %v1) {transpose_a=false, transpose_b=false} : f64[26, 32]\n"
+    graph = graph_of(inputs, f"{product}{sums}return %s{count}")
+    arrays = [np.random.default_rng(n).integers(-9, 9, shape).astype("float64") for n, shape in enumerate(shapes)]
+    (got,), (want,) = (
+        Executable(compile_native(graph, 0, check=True).artifact, []).run(arrays),
+        interpret(graph, arrays),
+    )
+    np.testing.assert_array_equal(got, want)  # whole numbers: every sum is exact
+
+
 def epilogues_of_two(first: str, second: str) -> int:
     """Epilogues in the code of p = first(x @ w, 1), q = second(p @ v, 2); its results are compared, too."""
     inputs = "%x: f32[batch, 24], %w: f32[24, 20], %v: f32[20, 20], %one: f32[batch, 20], %two: f32[batch, 20]"
