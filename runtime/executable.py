@@ -152,7 +152,7 @@ class Executable:
         """Threads that take part, bytes of private memory of each, and bytes of all working memory."""
         plan = self.artifact.plan
         by_name = dict(zip(self.artifact.size_names, sizes, strict=True))
-        shared = any(flag & Step.SHARED for flag in flags_of(plan, by_name))
+        shared = any(flag & Step.SHARED for flag in flags_of(plan, by_name, threads))
         threads = threads if shared else 1
         private = plan.private_layout(by_name)[1] if threads > 1 else 0
         return threads, private, plan.layout(by_name)[1] + threads * private + plan.ALIGNMENT
@@ -163,7 +163,7 @@ class Executable:
         if self._check_sizes is not None:
             self._check_sizes(by_name)
         offsets, total = plan.layout(by_name)
-        flags = flags_of(plan, by_name)
+        flags = flags_of(plan, by_name, threads)
         threads, private, nbytes = self._memory(threads, sizes)
         batch = ", ".join(f"{name}={size}" for name, size in by_name.items())
         arena = allocate(f"{artifact.name}: working memory for {batch or 'one run'}", (nbytes,), np.uint8,

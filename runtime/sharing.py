@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from kgraph.ir.artifact import KernelCall, Loop, MemoryPlan, Step, kernel_calls
+from kgraph.ir.artifact import KernelCall, Loop, MemoryPlan, Step, Team, kernel_calls
 from kgraph.ir.dims import evaluate
 
 # Less work than this (in 1/16 cycles: about 10 us at 3 GHz) is not worth a barrier's wait and the cold caches.
 LEAST_WORK = 16 * 30_000
+# Parts are taken from a kernel by so much work, or more.
+_LEAST_TAKEN = LEAST_WORK // 4
 
 
 Uses: TypeAlias = "dict[bool, set[tuple[str, int]]]"
 
 
-def flags_of(plan: MemoryPlan, sizes: Mapping[str, int]) -> list[int]:
+def flags_of(plan: MemoryPlan, sizes: Mapping[str, int], threads: int) -> list[int]:
     """The flags of each call (see `Step`), in the order of `artifact.kernel_calls`.
 
     Kernels that are not shared all run in thread 0, one after another. A kernel waits for all threads if it uses
     memory that a shared kernel since the last barrier wrote, or writes what one of them uses; and if it is shared
     itself, if the same is true of any kernel since the last barrier. In loops that must hold for every step.
     """
-    walk = _Walk(plan, sizes)
+    walk = _Walk(plan, sizes, threads)
     walk.calls(plan.calls)
     return walk.flags
 
@@ -30,8 +32,8 @@ def flags_of(plan: MemoryPlan, sizes: Mapping[str, int]) -> list[int]:
 class _Walk:
     """Follows the calls, and notes what was used since the last barrier."""
 
-    def __init__(self, plan: MemoryPlan, sizes: Mapping[str, int]) -> None:
-        self.plan, self.sizes = plan, sizes
+    def __init__(self, plan: MemoryPlan, sizes: Mapping[str, int], threads: int) -> None:
+        self.plan, self.sizes, self.threads = plan, sizes, threads
         self.flags = [0] * sum(1 for _ in kernel_calls(plan.calls))
         self.number = 0  # of the next call
         self.read: Uses = {True: set(), False: set()}  # memory, by shared or not
@@ -46,7 +48,8 @@ class _Walk:
                 self.kernel(call)
 
     def kernel(self, call: KernelCall) -> None:
-        shared = evaluate(call.work, self.sizes) >= LEAST_WORK
+        work = evaluate(call.work, self.sizes)
+        shared = work >= LEAST_WORK
         reads = set(map(self.memory, call.reads))
         writes = {self.memory(n) for n in call.writes if n not in call.private}
         others = (True, False) if shared else (True,)
@@ -57,8 +60,14 @@ class _Walk:
             self.forget()
         self.read[shared] |= reads
         self.written[shared] |= writes
-        self.flags[self.number] = Step.SHARED * shared | Step.AFTER_BARRIER * waits
+        how = (Step.SHARED | self.least(work) << Step.LEAST) * shared
+        self.flags[self.number] = how | Step.AFTER_BARRIER * waits
         self.number += 1
+
+    def least(self, work: int) -> int:
+        """How many parts a thread takes at least, so that calls do not cost much of their time."""
+        of_one_part = work // (self.threads * Team.PARTS)
+        return min(Team.PARTS, _LEAST_TAKEN // max(of_one_part, 1) + 1)
 
     def forget(self) -> None:
         """Here is a barrier."""

@@ -80,7 +80,7 @@ def _aligned(fields: int) -> tuple[numbers[int], int]:
 
 
 def _new_team(threads: int) -> tuple[numbers[int], int]:
-    memory, address = _aligned(Team.FIELDS)
+    memory, address = _aligned(Team.turn(threads))
     at = (address - memory.buffer_info()[0]) // 8
     memory[at + Team.THREADS] = threads
     memory[at + Team.SPIN] = _SPIN_TICKS

@@ -5,10 +5,12 @@ from __future__ import annotations
 from kgraph.compiler.codegen.asking import ask_rest, fill_table, table_or_idle
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.packing import pack_a, pack_b
+from kgraph.compiler.codegen.parts import ALL, SOME, share
 from kgraph.compiler.codegen.product_writer import PLANNED_PARAMS, ProductWriter
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.thin import axpy_kernel, dot_kernel
 from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, tiling, undefined
+from kgraph.ir.artifact import Team
 from kgraph.ir.dims import Dim
 
 # Fields of a plan, all of 64 bits; the micro-kernels follow, tallest first.
@@ -24,6 +26,9 @@ _TILES_IN_PLACE = 2
 
 # Fewer rows are left to the matrix-vector kernels: they read B along its rows, which comes sooner from far memory.
 LEAST_ROWS = 4
+
+# Results of matrix-vector kernels are shared in groups of so many: whole cache lines, and whole rounds of the kernels.
+_THIN_GRAIN = 64
 
 # Bytes of unfinished sums that stay in the second-level cache: many passes over k cost little then.
 _CACHED_SUMS = 1 << 20
@@ -112,10 +117,11 @@ def product(module: Module, target: Target, element: str) -> str:
     """Name of the function that computes products; written into the module on first use.
 
     void product(ptr a, ptr b, ptr scratch, i64 m, i64 n, i64 k, i64 lda, i64 ldb, ptr plan, ptr finish, ptr context,
-                 i64 part, i64 parts)
+                 i64 part, i64 part_end, i64 parts)
     calls void finish(ptr sums, i64 stride, i64 row, i64 rows, i64 column, i64 columns, ptr context) until all of
     its part of C[m, n] was handed over: sums[i * stride + j] is C[row + i, column + j], i < rows, j < columns.
-    Part number `part` of `parts` has some of the rows or of the columns; the values do not depend on the parts.
+    Each of `parts` has some of the rows or of the columns; here are those from `part` on up to `part_end`. The values do
+    not depend on the parts.
     """
     name = f"matmul.product.{element}"
     if undefined(module, name):
@@ -125,8 +131,7 @@ def product(module: Module, target: Target, element: str) -> str:
         few = f.binary("icmp slt", "i64", "%m", str(LEAST_ROWS))
         thin = f.binary("or", "i1", f.binary("icmp eq", "i64", "%n", "1"), few)
         arguments = ", ".join(f"{ty.split()[0]} %{param}" for ty, param in PLANNED_PARAMS)
-        alone = f.binary("and", "i1", thin, f.binary("icmp eq", "i64", "%part", "0"))
-        for wanted, writer in ((alone, _Thin), (f.binary("xor", "i1", thin, "true"), Blocked)):
+        for wanted, writer in ((thin, _Thin), (f.binary("xor", "i1", thin, "true"), Blocked)):
             with f.when(f.binary("and", "i1", some, wanted)):
                 f.line(f"call void @{writer(module, target, t).write()}({arguments})")
         f.finish()
@@ -166,15 +171,17 @@ class _Thin(_Loops):
         one_column = self._is("eq", "%n", "1")
         with f.when(one_column):
             kernel = self._field("ptr", COLUMN_KERNEL)
-            with f.loop("0", "%m", strip) as i:
-                count = self._min(strip, self._sub("%m", i.index))
+            first, end = share(f, "%m", _THIN_GRAIN)
+            with f.loop(first, end, strip) as i:
+                count = self._min(strip, self._sub(end, i.index))
                 a = self._element("%a", self.a_strides, i.index, "0")
                 self._kernel(kernel, a, "%b", "%lda", self.b_strides[0], count)
                 self._finish("%scratch", "1", i.index, count, "0", "1")
         with f.when(f.binary("xor", "i1", one_column, "true")):
             kernel = self._field("ptr", _ROW_KERNEL)
-            with f.loop("0", "%n", strip) as j, f.loop("0", "%m") as i:
-                count = self._min(strip, self._sub("%n", j.index))
+            first, end = share(f, "%n", _THIN_GRAIN)
+            with f.loop(first, end, strip) as j, f.loop("0", "%m") as i:
+                count = self._min(strip, self._sub(end, j.index))
                 a = self._element("%a", self.a_strides, i.index, "0")
                 b = self._element("%b", self.b_strides, "0", j.index)
                 self._kernel(kernel, b, a, "%ldb", self.a_strides[1], count)
@@ -210,19 +217,17 @@ class Blocked(_Loops):
         return self.name
 
     def _bounds(self) -> None:
-        """Rows and columns of this part: whole tiles, but for the last part, which has the rest as well.
+        """Rows and columns of these parts: whole tiles, but for the last part, which has the rest as well.
 
         Parts of the columns share no packed B, parts of the rows no packed or collected A.
         """
         f, t = self.f, self.t
-        enough = self._is("sge", "%n", f.mul("%parts", str(PANELS * t.width)))
+        enough = self._is("sge", f.mul("%n", str(Team.PARTS)), f.mul("%parts", str(PANELS * t.width)))
         by_columns = self._both(enough, self._columns_are_cheaper())
-        own = (("%part", "%parts"), ("0", "1"))
-        columns, rows = (
-            [self._pick(by_columns, *pair) for pair in zip(own[n], own[1 - n], strict=True)] for n in (0, 1)
-        )
-        self.first_column, self.end_column = self._share("%n", t.width, *columns)
-        self.first_row, self.end_row = self._share("%m", t.rows, *rows)
+        columns = tuple(self._pick(by_columns, *pair) for pair in zip(SOME, ALL, strict=True))
+        rows = tuple(self._pick(by_columns, *pair) for pair in zip(ALL, SOME, strict=True))
+        self.first_column, self.end_column = share(f, "%n", t.width, columns)
+        self.first_row, self.end_row = share(f, "%m", t.rows, rows)
 
     def _columns_are_cheaper(self) -> str:
         plain = self.f.binary("xor", "i1", self.packed_a, "true")

@@ -7,6 +7,7 @@ from kgraph.compiler.codegen.emitter import Module
 from kgraph.compiler.codegen.packing import pack_a
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, undefined
+from kgraph.ir.artifact import Team
 from kgraph.record import record
 
 # The plan has the function that collects the first operand in place of a kernel.
@@ -96,7 +97,7 @@ class _Gathered(Blocked):
 
     def _columns_are_cheaper(self) -> str:
         """To collect the first operand costs more than to pack the second one; unless there are few rows."""
-        return self._is("slt", "%m", self.f.mul("%parts", str(PANELS * self.t.rows)))
+        return self._is("slt", self.f.mul("%m", str(Team.PARTS)), self.f.mul("%parts", str(PANELS * self.t.rows)))
 
     def _pack_b(self, column: str, columns: str, to: str) -> None:
         types = ["ptr", "ptr", *["i64"] * 4, "ptr"]

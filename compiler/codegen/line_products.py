@@ -9,6 +9,7 @@ from __future__ import annotations
 from kgraph.compiler.analysis.padded_lines import PaddedLines, padded_lines
 from kgraph.compiler.codegen.emitter import Module
 from kgraph.compiler.codegen.gathered_products import gathered_layout
+from kgraph.compiler.codegen.parts import share
 from kgraph.compiler.codegen.product_writer import ProductWriter
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.tiles import Tiling, micro_kernel, undefined
@@ -138,7 +139,7 @@ class _InnerProduct(_LineProduct):
     def _blocks(self) -> None:
         f, width = self.f, str(self.t.width)
         all_lines = f.binary("udiv", "i64", "%m", self.pixels)
-        start, end = self._share(all_lines, 1, "%part", "%parts")
+        start, end = share(f, all_lines, 1)
         self._pack("0", "%k")
         step = f.fresh("step")
         with f.loop(start, end, step) as block:
@@ -171,7 +172,7 @@ class _OuterProduct(_LineProduct):
     def _blocks(self) -> None:
         f, t = self.f, self.t
         self.tiles = f.binary("udiv", "i64", f.add(self.run, str(t.rows - 1)), str(t.rows))
-        start, end = self._share(f.mul(self.taps, self.tiles), 1, "%part", "%parts")
+        start, end = share(f, f.mul(self.taps, self.tiles), 1)
         all_lines, step = f.binary("udiv", "i64", "%k", self.pixels), f.fresh("step")
         with f.loop("0", self._max(all_lines, "1"), step) as block:
             count = self._collect(block.index, all_lines)

@@ -13,7 +13,8 @@ from kgraph.compiler.codegen.asking import most_places
 from kgraph.compiler.codegen.blocking import LEAST_ROWS, fits_ahead, pack_ahead
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
-from kgraph.compiler.codegen.matmul import PARTS, Ahead, MatmulSpec, emit_matmul, emit_window_product, scratch_bytes
+from kgraph.compiler.codegen.matmul import Ahead, MatmulSpec, emit_matmul, emit_window_product, scratch_bytes
+from kgraph.compiler.codegen.parts import PARTS, SOME, share
 from kgraph.compiler.codegen.scalar_functions import register_type
 from kgraph.compiler.codegen.scopes import Scope, Value, VectorLoop
 from kgraph.compiler.codegen.target import Target
@@ -33,14 +34,14 @@ Sums = Mapping[str, tuple[Combine, DType]]
 
 
 def emit_kernel(module: Module, target: Target, kernel: Kernel, numbers: Mapping[str, int]) -> None:
-    """Write `define internal void @name(ptr buffers, ptr sizes, i64 part, i64 parts)`: pointers to the buffers, in the
-    kernel's order; the sizes of the program, of which `numbers` has the positions; and which part of the work to do:
-    all of it is part 0 of 1 (see `divide`).
+    """Write `define internal void @name(ptr buffers, ptr sizes, i64 part, i64 part_end, i64 parts)`: pointers to the buffers,
+    in the kernel's order; the sizes of the program, of which `numbers` has the positions; and which of how many parts of
+    the work to do, those from `part` on up to `part_end`: all of it is 0, 1, 1 (see `divide`).
 
     A buffer that is only read may be the same memory as one that is written if both are used at the same index:
     every round of a loop loads before it stores.
     """
-    params = [("ptr", "buffers"), ("ptr", "sizes"), ("i64", "part"), ("i64", "parts")]
+    params = [("ptr", "buffers"), ("ptr", "sizes"), *PARTS]
     f = Function(module, kernel.name, params, attributes=target.function_attributes())
     bases = {b.name: f.load("ptr", f.gep("ptr", "%buffers", str(n)), 8) for n, b in enumerate(kernel.buffers)}
     sizes = {name: f.load("i64", f.gep("i64", "%sizes", str(numbers[name])), 8) for name in kernel.sizes}
@@ -74,7 +75,7 @@ class KernelWriter:
         """Compute which rows are this part's, if all statements divide the same ones."""
         if self.division.rows is not None:
             # A product of fewer rows might be computed by other instructions.
-            self.rows = self._part(self.expressions.indices.dim(scope, self.division.rows), LEAST_ROWS)
+            self.rows = share(self.f, self.expressions.indices.dim(scope, self.division.rows), LEAST_ROWS)
 
     def body(self, scope: Scope, body: Sequence[Stmt]) -> None:
         """Write statements in order."""
@@ -145,17 +146,7 @@ class KernelWriter:
         """First and end of a loop's index: of this part of the work, cut at multiples of `grain`, if it is split."""
         if stmt not in self.division.statements:
             return "0", self.expressions.indices.dim(before, stmt.extent)
-        return self.rows or self._part(self.expressions.indices.dim(before, stmt.extent), grain)
-
-    def _part(self, extent: str, grain: int) -> tuple[str, str]:
-        """First and end of this part of a range, cut at multiples of `grain`; the last part has the rest as well."""
-        f = self.f
-        units = f.binary("udiv", "i64", extent, str(grain))
-        after = f.add("%part", "1")
-        first, end = (
-            f.mul(f.binary("udiv", "i64", f.mul(units, number), "%parts"), str(grain)) for number in ("%part", after)
-        )
-        return first, f.select("i1", f.binary("icmp eq", "i64", after, "%parts"), "i64", extent, end)
+        return self.rows or share(self.f, self.expressions.indices.dim(before, stmt.extent), grain)
 
     def _enter(self, scope: Scope, stmt: For, lanes: int) -> tuple[Sums, Scope]:
         """Prepare for a loop: the locals it carries, and a scope for what is computed before it."""
@@ -295,8 +286,8 @@ class KernelWriter:
             captured.append(("i64", rows[0]))
             params.append(("i64", "first"))
         elif stmt in self.division.statements:
-            captured += [("i64", "%part"), ("i64", "%parts")]
-            params += [("i64", "part"), PARTS]
+            captured += [("i64", number) for number in SOME]
+            params += PARTS
         texts = iter([f"%{param}" for _, param in params])
         sizes = {v: next(texts) for v in variables}
         bases = {b: next(texts) for b in buffers}

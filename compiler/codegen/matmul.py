@@ -12,6 +12,7 @@ from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.gathered_products import gathered_layout, gathered_plan, gathered_product
 from kgraph.compiler.codegen.line_products import line_plan, line_product, lines_of
 from kgraph.compiler.codegen.packing import lanes_below
+from kgraph.compiler.codegen.parts import ALL, PARTS, SOME
 from kgraph.compiler.codegen.product_writer import PRODUCT_PARAMS
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.tiles import Tiling, tiling
@@ -36,9 +37,6 @@ class Ahead(NamedTuple):
     places: int
     addresses: Callable[[Function, str, str], list[str]]
 
-
-# The parameter that says that a product is computed in parts; i64 part comes with it.
-PARTS = ("i64", "parts")
 
 # Types that fit one slot of the context through which extra parameters reach the epilogue.
 _SLOT_TYPES = ("ptr", "i1", "i8", "i16", "i32", "i64", "half", "bfloat", "float", "double")
@@ -99,7 +97,7 @@ def emit_matmul(
     caller knows it: whole or masked vectors that there are none of are not written. `ahead` says what
     the epilogue reads.
 
-    With extra parameters i64 part and i64 parts the function computes one part of the product: see `blocking.product`.
+    With the extra parameters `PARTS` the function computes some parts of the product: see `blocking.product`.
 
     Only the epilogue's loop is written per product; the kernels, packers and blocking loops that it needs are
     written into the module on first use and shared by all products.
@@ -154,7 +152,7 @@ def _emit_product(
         f.store(_slot_type(ty), f"%{param}", f.gep("i64", context, str(slot)), 8)
     arguments = [f"{ty.split()[0]} %{param}" for ty, param in PRODUCT_PARAMS]
     arguments += [f"ptr @{constant}", f"ptr @{name}.finish", f"ptr {context}"]
-    arguments += ["i64 %part", "i64 %parts"] if PARTS in extra_params else ["i64 0", "i64 1"]
+    arguments += [f"i64 {number}" for number in (SOME if PARTS[0] in extra_params else ALL)]
     f.line(f"call void @{shared}({', '.join(arguments)})")
     f.finish()
 

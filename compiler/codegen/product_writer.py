@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kgraph.compiler.codegen.emitter import Function, Module
+from kgraph.compiler.codegen.parts import PARTS
 from kgraph.compiler.codegen.target import Target
 from kgraph.compiler.codegen.tiles import Tiling
 
@@ -13,7 +14,7 @@ PRODUCT_PARAMS = [
     ("i64", "m"), ("i64", "n"), ("i64", "k"), ("i64", "lda"), ("i64", "ldb"),
 ]  # fmt: skip
 PLANNED_PARAMS = [
-    *PRODUCT_PARAMS, ("ptr", "plan"), ("ptr", "finish"), ("ptr", "context"), ("i64", "part"), ("i64", "parts"),
+    *PRODUCT_PARAMS, ("ptr", "plan"), ("ptr", "finish"), ("ptr", "context"), *PARTS,
 ]  # fmt: skip
 
 
@@ -58,16 +59,6 @@ class ProductWriter:
 
     def _at(self, base: str, index: str) -> str:
         return self.f.gep(self.t.element, base, index)
-
-    def _share(self, extent: str, unit: int, part: str, parts: str) -> tuple[str, str]:
-        """First and end of one part of a range; parts are cut at multiples of `unit`."""
-        f = self.f
-        units = f.binary("udiv", "i64", extent, str(unit))
-        after = f.add(part, "1")
-        first, end = (
-            f.mul(f.binary("udiv", "i64", f.mul(units, number), parts), str(unit)) for number in (part, after)
-        )
-        return first, self._pick(self._is("eq", after, parts), extent, end)
 
     def _tallest(self, rest: str, most: str = "", in_pairs: bool = False) -> tuple[str, str]:
         """Height and micro-kernel of the next tile where `rest` rows are left, of at most `most` rows.

@@ -14,7 +14,7 @@ from kgraph.compiler.codegen.indices import Indices
 from kgraph.compiler.codegen.llvm import emit_kernel
 from kgraph.compiler.codegen.scopes import Scope
 from kgraph.compiler.codegen.target import Target
-from kgraph.compiler.codegen.thread_pool import BARRIER, emit_pool
+from kgraph.compiler.codegen.thread_pool import BARRIER, emit_pool, parts_of_turn
 from kgraph.ir.artifact import KernelCall, Loop, MemoryPlan, Step, Team, kernel_calls
 from kgraph.ir.dims import Dim, symbols_of
 from kgraph.ir.loops import Kernel
@@ -68,7 +68,7 @@ def _emit_entry(module: Module, target: Target, zeros: int, entry: str) -> None:
     """
     params = [("ptr noalias readonly", "table"), ("ptr noalias readonly", "sizes")]
     f = Function(module, entry, params, attributes=target.function_attributes(), linkage="")
-    rest = f"[{Team.FIELDS - 1} x i64]"
+    rest = f"[{Team.turn(1) - 1} x i64]"
     module.globals.append(f"@{entry}.team = internal constant {{ i64, {rest} }} {{ i64 1, {rest} zeroinitializer }}")
     module.globals.append(f"@{entry}.zeros = internal constant [{zeros} x i64] zeroinitializer")
     step = f.assign(f"alloca [{Step.FIELDS} x i64], align 8")
@@ -92,12 +92,13 @@ def _emit_run(module: Module, target: Target) -> None:
     f = Function(module, _RUN, params, attributes=target.function_attributes())
     sizes, flags = (f.load("ptr", f.gep("i64", "%step", str(n)), 8) for n in (Step.SIZES, Step.FLAGS))
     threads = f.load("i64", f.gep("i64", "%team", str(Team.THREADS)), 8)
+    several = f.binary("icmp ugt", "i64", threads, "1")
     first = f.binary("icmp eq", "i64", "%tid", "0")
     with f.loop("%number", f.add("%number", "%count")) as number:
         flag = f.load("i64", f.gep("i64", flags, number.index), 8)
-        with f.when(f.binary("icmp uge", "i64", flag, str(Step.AFTER_BARRIER))):
+        with f.when(f.cast("trunc", "i64", f.binary("lshr", "i64", flag, "1"), "i1")):
             f.line(f"call void @{BARRIER}(ptr %team)")
-        shared = f.cast("trunc", "i64", flag, "i1")
+        shared = f.binary("and", "i1", f.cast("trunc", "i64", flag, "i1"), several)
         with f.when(f.binary("or", "i1", shared, first)):
             call = f.gep(_CALL, "%calls", number.index)
             function = f.load("ptr", call, 8)
@@ -106,9 +107,10 @@ def _emit_run(module: Module, target: Target) -> None:
             with f.loop("0", length) as n:
                 pointer = f.gep("ptr", "%table", f.load("i64", f.gep("i64", own, n.index), 8))
                 f.store("ptr", f.load("ptr", pointer, 8), f.gep("ptr", "%buffers", n.index), 8)
-            part = f.select("i1", shared, "i64", "%tid", "0")
-            parts = f.select("i1", shared, "i64", threads, "1")
-            f.line(f"call void {function}(ptr %buffers, ptr {sizes}, i64 {part}, i64 {parts})")
+            least = f.binary("lshr", "i64", flag, str(Step.LEAST))
+            with parts_of_turn(f, shared, threads, least) as numbers:
+                arguments = ", ".join(f"i64 {number}" for number in numbers)
+                f.line(f"call void {function}(ptr %buffers, ptr {sizes}, {arguments})")
     f.finish()
 
 

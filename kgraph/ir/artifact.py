@@ -156,13 +156,14 @@ class Step:
     """Layout of the argument of an artifact's `step` entry point: an array of 64-bit fields.
 
     TABLE and SIZES are those of the entry point. FLAGS holds a number for each call of the plan (`kernel_calls`): bit 0
-    says that all threads share it, bit 1 that they wait for each other before it. Thread n of several has
+    says that all threads share it, bit 1 that they wait for each other before it; the bits from LEAST on are how many
+    parts of it a thread takes at least (see `Team`). Thread n of several has
     PRIVATE_BYTES of private memory for kernels from PRIVATE + n * PRIVATE_BYTES on; OFFSETS holds for each entry of the
     table where it starts there, if it is a private place.
     """
 
     TABLE, SIZES, FLAGS, PRIVATE, PRIVATE_BYTES, OFFSETS, FIELDS = range(7)
-    SHARED, AFTER_BARRIER = 1, 2
+    SHARED, AFTER_BARRIER, LEAST = 1, 2, 2
 
 
 class Team:
@@ -170,12 +171,22 @@ class Team:
 
     GENERATION counts the calls that were started, FINISHED the workers that are done with the last one; ARRIVED and
     PHASE belong to the barrier, SLEEPERS counts the threads that sleep in the kernel, SLEEPS how often one began to.
+
+    Of a kernel that they share each thread owns PARTS parts. The fields from `turn` of the thread on count the kernels
+    that it shared, and say (TAKEN) how many parts of the last one were taken: the kernel's number in front of the lowest
+    16 bits.
     """
 
     THREADS, FUNCTION, ARGUMENT, SYSCALL, SPIN = range(5)
     GENERATION, FINISHED, ARRIVED, PHASE, SLEEPERS = range(8, 48, 8)
     SLEEPS = SLEEPERS + 1
-    FIELDS = 48
+    PARTS = 8
+    TAKEN = 1
+
+    @classmethod
+    def turn(cls, thread: int) -> int:
+        """The first of the fields of a thread; for the number of threads, the number of all fields."""
+        return 48 + 8 * thread
 
 
 class BatchRun:

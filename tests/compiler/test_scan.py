@@ -225,7 +225,7 @@ def flags_of_loop(work):
     artifact = compile_native(optimized(graph), 0, check=True).artifact
     sizes = {"batch": work, "time": 4}
     calls = list(kernel_calls(artifact.plan.calls))
-    return calls, sharing.flags_of(artifact.plan, sizes)
+    return calls, sharing.flags_of(artifact.plan, sizes, 2)
 
 
 def test_threads_wait_in_every_step(monkeypatch):

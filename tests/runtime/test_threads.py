@@ -124,7 +124,7 @@ def waits(*calls):
     """Whether each of the calls waits for all threads; calls are given as (shared, places read, places written)."""
     places = tuple(Place(f"p{n}", TensorType(f32, (symbol("n"),)), "slot", n) for n in range(6))
     made = tuple(KernelCall("k", (), reads, writes, (), 10**9 if shared else 0) for shared, reads, writes in calls)
-    found = sharing.flags_of(MemoryPlan(places, (), made), {"n": 1})
+    found = sharing.flags_of(MemoryPlan(places, (), made), {"n": 1}, 2)
     assert [bool(flag & Step.SHARED) for flag in found] == [shared for shared, _, _ in calls]
     return [bool(flag & Step.AFTER_BARRIER) for flag in found]
 
