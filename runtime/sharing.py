@@ -8,10 +8,9 @@ from typing import TypeAlias
 from kgraph.ir.artifact import KernelCall, Loop, MemoryPlan, Step, Team, kernel_calls
 from kgraph.ir.dims import evaluate
 
-# Less work than this (in 1/16 cycles: about 10 us at 3 GHz) is not worth a barrier's wait and the cold caches.
+# Less work than this (in 1/16 cycles: about 10 us at 3 GHz) is not worth a barrier's wait and the cold caches; nor is it
+# worth a call of its own: a product of 8 rows took up to a third longer in pieces of a quarter of it.
 LEAST_WORK = 16 * 30_000
-# Parts are taken from a kernel by so much work, or more.
-_LEAST_TAKEN = LEAST_WORK // 4
 
 
 Uses: TypeAlias = "dict[bool, set[tuple[str, int]]]"
@@ -65,9 +64,8 @@ class _Walk:
         self.number += 1
 
     def least(self, work: int) -> int:
-        """How many parts a thread takes at least, so that calls do not cost much of their time."""
-        of_one_part = work // (self.threads * Team.PARTS)
-        return min(Team.PARTS, _LEAST_TAKEN // max(of_one_part, 1) + 1)
+        """How many parts a thread takes at least."""
+        return min(Team.PARTS, LEAST_WORK * self.threads * Team.PARTS // max(work, 1) + 1)
 
     def forget(self) -> None:
         """Here is a barrier."""

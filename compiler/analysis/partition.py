@@ -86,7 +86,7 @@ def _cost(body: Sequence[Stmt], largest: Mapping[str, Dim]) -> Dim:
             total = total + extent * _cost(stmt.body, {**largest, stmt.var: extent})
         elif isinstance(stmt, Contract):
             m, n, k = (_bounded(d, largest) for d in (stmt.m, stmt.n, stmt.k))
-            total = total + m * n * (k + _cost(stmt.body, largest))
+            total = total + n * k * _PER_ACCESS + m * n * (k + _cost(stmt.body, largest))
     return total
 
 

@@ -120,8 +120,8 @@ def product(module: Module, target: Target, element: str) -> str:
                  i64 part, i64 part_end, i64 parts)
     calls void finish(ptr sums, i64 stride, i64 row, i64 rows, i64 column, i64 columns, ptr context) until all of
     its part of C[m, n] was handed over: sums[i * stride + j] is C[row + i, column + j], i < rows, j < columns.
-    Each of `parts` has some of the rows or of the columns; here are those from `part` on up to `part_end`. The values do
-    not depend on the parts.
+    Each of `parts` has some of the rows or of the columns; here are those from `part` on up to `part_end`. The values
+    do not depend on the parts.
     """
     name = f"matmul.product.{element}"
     if undefined(module, name):

@@ -34,9 +34,9 @@ Sums = Mapping[str, tuple[Combine, DType]]
 
 
 def emit_kernel(module: Module, target: Target, kernel: Kernel, numbers: Mapping[str, int]) -> None:
-    """Write `define internal void @name(ptr buffers, ptr sizes, i64 part, i64 part_end, i64 parts)`: pointers to the buffers,
-    in the kernel's order; the sizes of the program, of which `numbers` has the positions; and which of how many parts of
-    the work to do, those from `part` on up to `part_end`: all of it is 0, 1, 1 (see `divide`).
+    """Write `define internal void @name(ptr buffers, ptr sizes, i64 part, i64 part_end, i64 parts)`: pointers to the
+    buffers, in the kernel's order; the sizes of the program, of which `numbers` has the positions; and which of how
+    many parts of the work to do, those from `part` on up to `part_end`: all of it is 0, 1, 1 (see `divide`).
 
     A buffer that is only read may be the same memory as one that is written if both are used at the same index:
     every round of a loop loads before it stores.

@@ -11,7 +11,7 @@ ALL = ("0", "1", "1")
 
 
 def share(f: Function, extent: str, unit: int, numbers: tuple[str, ...] = SOME) -> tuple[str, str]:
-    """Where the parts of a range start and end; it is cut at multiples of `unit`, the last part has the rest as well."""
+    """Where these parts of a range start and end; it is cut at multiples of `unit`, the last part has the rest, too."""
     part, part_end, parts = numbers
     units = f.binary("udiv", "i64", extent, str(unit))
     first, end = (f.mul(f.binary("udiv", "i64", f.mul(units, n), parts), str(unit)) for n in (part, part_end))

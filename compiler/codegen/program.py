@@ -13,8 +13,9 @@ from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.indices import Indices
 from kgraph.compiler.codegen.llvm import emit_kernel
 from kgraph.compiler.codegen.scopes import Scope
+from kgraph.compiler.codegen.taking import emit_take, parts_of_turn
 from kgraph.compiler.codegen.target import Target
-from kgraph.compiler.codegen.thread_pool import BARRIER, emit_pool, parts_of_turn
+from kgraph.compiler.codegen.thread_pool import BARRIER, emit_pool
 from kgraph.ir.artifact import KernelCall, Loop, MemoryPlan, Step, Team, kernel_calls
 from kgraph.ir.dims import Dim, symbols_of
 from kgraph.ir.loops import Kernel
@@ -51,6 +52,7 @@ def emit_program(
     """
     functions = _emit_once(module, target, kernels, {name: n for n, name in enumerate(size_names)})
     emit_pool(module, target)
+    emit_take(module, target)
     _emit_run(module, target)
     _emit_step(module, target, plan, functions, size_names, step_of(entry))
     _emit_entry(module, target, max(len(list(kernel_calls(plan.calls))), len(plan.places), 1), entry)

@@ -7,9 +7,6 @@ they do not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.target import Target
 from kgraph.ir.artifact import Artifact, Team
@@ -18,15 +15,6 @@ from kgraph.ir.artifact import Artifact, Team
 _WAIT, _WAKE, _ALL = 128, 129, 0x7FFFFFFF
 _X86_FUTEX, _ARM_FUTEX = 202, 98
 BARRIER = "pool.barrier"
-TAKE = "pool.take"
-
-# Of its own parts that are left a thread takes five eighths at a time: of eight that is 5, 2, 1. So there are few calls,
-# and while a thread is kept away there are parts that others can take.
-_EIGHTHS = 5
-# What was taken from a thread: the number of its parts in the lowest bits, of the turn above them.
-_COUNT_BITS = 16
-# One part more, both as the first one and, times 2^32, as the end.
-_BOTH = 1 + (1 << 32)
 
 
 def emit_pool(module: Module, target: Target) -> None:
@@ -36,27 +24,22 @@ def emit_pool(module: Module, target: Target) -> None:
     - `void @kgraph_dispatch(ptr team, ptr function, ptr argument)` calls `function(argument, team, tid)` in all
       threads, 0 being the calling one, and returns when all have returned.
     - `void @pool.barrier(ptr team)` for such a function: nobody passes before all have arrived.
-    - `i64 @pool.take(ptr team, i64 tid, i64 turn, i64 least)` for such a function: parts of the kernel number `turn` that
-      they share, first + (end << 32); 0 if none are left. A thread takes its own parts and then those of others, so that
-      one that is slow for a while, or away, does not keep all waiting. As parts have nothing to do with how results are
-      computed, it does not matter who takes which.
     """
     _emit_wait(module, target)
     _emit_wake(module, target)
     _emit_barrier(module, target)
-    _emit_take(module, target)
     _emit_worker(module, target)
     _emit_dispatch(module, target)
 
 
 def _function(
-    module: Module, target: Target, name: str, params: list[tuple[str, str]], linkage: str = "internal",
-    returns: str = "void",
-) -> Function:  # fmt: skip
-    return Function(module, name, params, attributes=target.function_attributes(), linkage=linkage, returns=returns)
+    module: Module, target: Target, name: str, params: list[tuple[str, str]], linkage: str = "internal"
+) -> Function:
+    return Function(module, name, params, attributes=target.function_attributes(), linkage=linkage)
 
 
-def _field(f: Function, field: int | str) -> str:
+def team_field(f: Function, field: int | str) -> str:
+    """Address of a field of the team, which is %team."""
     return f.gep("i64", "%team", str(field))
 
 
@@ -71,7 +54,7 @@ def _emit_wait(module: Module, target: Target) -> None:
     the number of rounds.
     """
     f = _function(module, target, "pool.wait", [("ptr", "team"), ("ptr", "word"), ("i32", "old")])
-    limit = f.load("i64", _field(f, Team.SPIN), 8)
+    limit = f.load("i64", team_field(f, Team.SPIN), 8)
     head, again, sleep, doze, done = (f.label(hint) for hint in ("spin", "again", "sleep", "doze", "done"))
     started = _clock(f) if target.is_x86 else ""
     f.branch(head)
@@ -85,9 +68,9 @@ def _emit_wait(module: Module, target: Target) -> None:
     passed = f.binary("sub", "i64", _clock(f), started) if target.is_x86 else more
     f.branch_if(f.binary("icmp ult", "i64", passed, limit), head, sleep)
     f.start_block(sleep)
-    sleepers = _field(f, Team.SLEEPERS)
+    sleepers = team_field(f, Team.SLEEPERS)
     f.assign(f"atomicrmw add ptr {sleepers}, i32 1 seq_cst")
-    f.assign(f"atomicrmw add ptr {_field(f, Team.SLEEPS)}, i64 1 monotonic")
+    f.assign(f"atomicrmw add ptr {team_field(f, Team.SLEEPS)}, i64 1 monotonic")
     _futex(f, target, "%word", _WAIT, "%old")
     f.assign(f"atomicrmw sub ptr {sleepers}, i32 1 seq_cst")
     f.branch_if(f.binary("icmp ne", "i32", _word(f, "%word"), "%old"), done, doze)
@@ -116,7 +99,7 @@ def _relax(f: Function, target: Target) -> None:
 def _futex(f: Function, target: Target, word: str, operation: int, value: str) -> None:
     """Call the C library's `syscall`, whose address the team has."""
     number = _X86_FUTEX if target.is_x86 else _ARM_FUTEX
-    syscall = f.load("ptr", _field(f, Team.SYSCALL), 8)
+    syscall = f.load("ptr", team_field(f, Team.SYSCALL), 8)
     wide = f.cast("zext", "i32", value, "i64") if value.startswith("%") else value
     args = f"i64 {number}, ptr {word}, i64 {operation}, i64 {wide}, ptr null, ptr null, i64 0"
     f.assign(f"call i64 (i64, ...) {syscall}({args})")
@@ -125,7 +108,7 @@ def _futex(f: Function, target: Target, word: str, operation: int, value: str) -
 def _emit_wake(module: Module, target: Target) -> None:
     """`void @pool.wake(ptr team, ptr word)`: after the word was changed, wake those who sleep on it."""
     f = _function(module, target, "pool.wake", [("ptr", "team"), ("ptr", "word")])
-    sleepers = _word(f, _field(f, Team.SLEEPERS))
+    sleepers = _word(f, team_field(f, Team.SLEEPERS))
     with f.when(f.binary("icmp sgt", "i32", sleepers, "0")):
         _futex(f, target, "%word", _WAKE, str(_ALL))
     f.finish()
@@ -133,9 +116,9 @@ def _emit_wake(module: Module, target: Target) -> None:
 
 def _emit_barrier(module: Module, target: Target) -> None:
     f = _function(module, target, BARRIER, [("ptr", "team")])
-    threads = f.cast("trunc", "i64", f.load("i64", _field(f, Team.THREADS), 8), "i32")
+    threads = f.cast("trunc", "i64", f.load("i64", team_field(f, Team.THREADS), 8), "i32")
     with f.when(f.binary("icmp sgt", "i32", threads, "1")):
-        phase, arrived = _field(f, Team.PHASE), _field(f, Team.ARRIVED)
+        phase, arrived = team_field(f, Team.PHASE), team_field(f, Team.ARRIVED)
         old = _word(f, phase)
         before = f.assign(f"atomicrmw add ptr {arrived}, i32 1 seq_cst")
         last = f.binary("icmp eq", "i32", f.binary("add", "i32", before, "1"), threads)
@@ -148,86 +131,9 @@ def _emit_barrier(module: Module, target: Target) -> None:
     f.finish()
 
 
-def _emit_take(module: Module, target: Target) -> None:
-    params = [("ptr", "team"), ("i64", "tid"), ("i64", "turn"), ("i64", "least")]
-    f = _function(module, target, TAKE, params, returns="i64")
-    threads = f.load("i64", _field(f, Team.THREADS), 8)
-    with f.loop("0", threads) as away:
-        owner = f.add("%tid", away.index)
-        over = f.binary("icmp uge", "i64", owner, threads)
-        owner = f.binary("sub", "i64", owner, f.select("i1", over, "i64", threads, "0"))
-        parts = _take_from(f, owner, f.binary("icmp eq", "i64", away.index, "0"))
-        with f.when(f.binary("icmp ne", "i64", parts, "0")):
-            f.line(f"ret i64 {f.add(parts, f.mul(owner, str(Team.PARTS * _BOTH)))}")
-    f.finish("i64 0")
-
-
-def _take_from(f: Function, owner: str, own: str) -> str:
-    """Take parts of one thread; the result is the first one and, times 2^32, the end; 0 if none are left."""
-    word = f.gep("i64", _turn(f, owner), str(Team.TAKEN))
-    before = f.assign(f"load atomic i64, ptr {word} seq_cst, align 8")
-    start, look, some, done = (f.label(hint) for hint in ("start", "look", "some", "done"))
-    f.branch(start)
-    f.start_block(start)
-    f.branch(look)
-    f.start_block(look)
-    old, now = f.fresh("old"), f.fresh("now")
-    f.line(f"{old} = phi i64 [ {before}, %{start} ], [ {now}, %{some} ]")
-    turn = f.binary("lshr", "i64", old, str(_COUNT_BITS))
-    taken = f.binary("and", "i64", old, str((1 << _COUNT_BITS) - 1))
-    first = f.select("i1", f.binary("icmp ult", "i64", turn, "%turn"), "i64", "0", taken)
-    past = f.binary("icmp ugt", "i64", turn, "%turn")  # its owner goes on when all parts were taken
-    left = f.select("i1", past, "i64", "0", f.binary("sub", "i64", str(Team.PARTS), first))
-    f.branch_if(f.binary("icmp eq", "i64", left, "0"), done, some)
-    f.start_block(some)
-    many = f.binary("lshr", "i64", f.add(f.mul(left, str(_EIGHTHS)), "7"), "3")
-    count = f.intrinsic("smax", "i64", "%least", f.select("i1", own, "i64", many, "1"))
-    end = f.add(first, f.intrinsic("smin", "i64", count, left))
-    new = f.add(f.binary("shl", "i64", "%turn", str(_COUNT_BITS)), end)
-    result = f.assign(f"cmpxchg ptr {word}, i64 {old}, i64 {new} seq_cst seq_cst, align 8")
-    f.line(f"{now} = extractvalue {{ i64, i1 }} {result}, 0")
-    parts = f.add(first, f.binary("shl", "i64", end, "32"))
-    f.branch_if(f.assign(f"extractvalue {{ i64, i1 }} {result}, 1"), done, look)
-    f.start_block(done)
-    return f.assign(f"phi i64 [ 0, %{look} ], [ {parts}, %{some} ]")
-
-
-def _turn(f: Function, thread: str) -> str:
-    """Address of the first of a thread's fields."""
-    return _field(f, f.add(f.mul(thread, str(Team.turn(1) - Team.turn(0))), str(Team.turn(0))))
-
-
-@contextmanager
-def parts_of_turn(f: Function, shared: str, threads: str, least: str) -> Iterator[tuple[str, str, str]]:
-    """Write a body that computes some parts of a kernel; it runs for all that this thread gets.
-
-    The function has %team and %tid. Where the i1 `shared` is not set, the body runs once, for part 0 of 1.
-
-    Yields:
-        Registers of the first part, of the end, and of the number of parts.
-    """
-    start, take, run, done = (f.label(hint) for hint in ("start", "take", "run", "done"))
-    f.branch(start)
-    f.start_block(start)
-    own = _turn(f, "%tid")
-    number = f.add(f.load("i64", own, 8), "1")
-    all_parts = f.mul(threads, str(Team.PARTS))
-    f.branch_if(shared, take, run)
-    f.start_block(take)
-    f.store("i64", number, own, 8)
-    taken = f.assign(f"call i64 @{TAKE}(ptr %team, i64 %tid, i64 {number}, i64 {least})")
-    f.branch_if(f.binary("icmp eq", "i64", taken, "0"), done, run)
-    f.start_block(run)
-    some = f.assign(f"phi i64 [ {1 << 32}, %{start} ], [ {taken}, %{take} ]")
-    parts = f.assign(f"phi i64 [ 1, %{start} ], [ {all_parts}, %{take} ]")
-    yield f.binary("and", "i64", some, str((1 << 32) - 1)), f.binary("lshr", "i64", some, "32"), parts
-    f.branch_if(shared, take, done)
-    f.start_block(done)
-
-
 def _emit_worker(module: Module, target: Target) -> None:
     f = _function(module, target, Artifact.WORKER, [("ptr", "team"), ("i64", "tid")], "")
-    generation, finished = _field(f, Team.GENERATION), _field(f, Team.FINISHED)
+    generation, finished = team_field(f, Team.GENERATION), team_field(f, Team.FINISHED)
     loop, work, stop = f.label("loop"), f.label("work"), f.label("stop")
     f.branch(loop)
     f.start_block(loop)
@@ -235,10 +141,10 @@ def _emit_worker(module: Module, target: Target) -> None:
     f.line(f"{seen} = phi i32 [ 0, %entry ], [ {following}, %{work} ]")
     f.line(f"call void @pool.wait(ptr %team, ptr {generation}, i32 {seen})")
     f.line(f"{following} = add i32 {seen}, 1")
-    function = f.load("ptr", _field(f, Team.FUNCTION), 8)
+    function = f.load("ptr", team_field(f, Team.FUNCTION), 8)
     f.branch_if(f.binary("icmp eq", "ptr", function, "null"), stop, work)
     f.start_block(work)
-    f.line(f"call void {function}(ptr {f.load('ptr', _field(f, Team.ARGUMENT), 8)}, ptr %team, i64 %tid)")
+    f.line(f"call void {function}(ptr {f.load('ptr', team_field(f, Team.ARGUMENT), 8)}, ptr %team, i64 %tid)")
     f.assign(f"atomicrmw add ptr {finished}, i32 1 seq_cst")
     f.line(f"call void @pool.wake(ptr %team, ptr {finished})")
     f.branch(loop)
@@ -249,9 +155,9 @@ def _emit_worker(module: Module, target: Target) -> None:
 def _emit_dispatch(module: Module, target: Target) -> None:
     params = [("ptr", "team"), ("ptr", "function"), ("ptr", "argument")]
     f = _function(module, target, Artifact.DISPATCH, params, "")
-    generation, finished = _field(f, Team.GENERATION), _field(f, Team.FINISHED)
-    f.store("ptr", "%function", _field(f, Team.FUNCTION), 8)
-    f.store("ptr", "%argument", _field(f, Team.ARGUMENT), 8)
+    generation, finished = team_field(f, Team.GENERATION), team_field(f, Team.FINISHED)
+    f.store("ptr", "%function", team_field(f, Team.FUNCTION), 8)
+    f.store("ptr", "%argument", team_field(f, Team.ARGUMENT), 8)
     f.line(f"store atomic i32 0, ptr {finished} seq_cst, align 4")
     f.assign(f"atomicrmw add ptr {generation}, i32 1 seq_cst")
     f.line(f"call void @pool.wake(ptr %team, ptr {generation})")
@@ -259,7 +165,7 @@ def _emit_dispatch(module: Module, target: Target) -> None:
     f.branch_if(f.binary("icmp eq", "ptr", "%function", "null"), done, run)
     f.start_block(run)
     f.line("call void %function(ptr %argument, ptr %team, i64 0)")
-    threads = f.cast("trunc", "i64", f.load("i64", _field(f, Team.THREADS), 8), "i32")
+    threads = f.cast("trunc", "i64", f.load("i64", team_field(f, Team.THREADS), 8), "i32")
     others = f.binary("sub", "i32", threads, "1")
     f.branch(check)
     f.start_block(check)

@@ -173,8 +173,8 @@ class Team:
     PHASE belong to the barrier, SLEEPERS counts the threads that sleep in the kernel, SLEEPS how often one began to.
 
     Of a kernel that they share each thread owns PARTS parts. The fields from `turn` of the thread on count the kernels
-    that it shared, and say (TAKEN) how many parts of the last one were taken: the kernel's number in front of the lowest
-    16 bits.
+    that it has shared, and say (TAKEN) how many parts of the last one were taken, in the lowest 16 bits, the number of
+    that kernel above them.
     """
 
     THREADS, FUNCTION, ARGUMENT, SYSCALL, SPIN = range(5)

@@ -129,6 +129,14 @@ def waits(*calls):
     return [bool(flag & Step.AFTER_BARRIER) for flag in found]
 
 
+@pytest.mark.parametrize("work, threads, least", [
+    (2 * sharing.LEAST_WORK, 2, Team.PARTS), (5 * sharing.LEAST_WORK, 2, 4), (20 * sharing.LEAST_WORK, 2, 1),
+])  # fmt: skip
+def test_small_kernels_are_taken_in_few_pieces(work, threads, least):
+    (flag,) = sharing.flags_of(MemoryPlan((), (), (KernelCall("k", (), (), (), (), work),)), {}, threads)
+    assert flag >> Step.LEAST == least
+
+
 def test_a_reader_of_shared_work_waits():
     assert waits((True, (0,), (1,)), (True, (1,), (2,))) == [False, True]
     assert waits((True, (0,), (1,)), (False, (1,), (2,))) == [False, True]
