@@ -13,6 +13,7 @@ from kgraph.ir.opdef import current_emitter, is_tracing
 from kgraph.ir.operators import Operators, cast, lift
 from kgraph.ir.types import TensorType
 from kgraph.nesting import map_structure
+from kgraph.runtime.memory import aligned_empty
 
 
 class Variable(Operators):
@@ -37,8 +38,10 @@ class Variable(Operators):
     """
 
     def __init__(self, value: npt.ArrayLike, name: str = "variable", trainable: bool = True, path: str = "") -> None:
-        self._array = np.array(value, order="C", copy=True)
-        dtype_of(self._array.dtype)
+        first = np.asarray(value)
+        dtype_of(first.dtype)
+        self._array = aligned_empty(first.shape, first.dtype)
+        self._array[...] = first
         self.name = name
         self.trainable = trainable
         self.regularizer: Any = None

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kgraph.ir.artifact import BatchRun
-from kgraph.runtime.executable import Binding, Executable, address_of
-from kgraph.runtime.memory import allocate
+from kgraph.runtime.executable import Binding, Executable
+from kgraph.runtime.memory import address_of, allocate
 from kgraph.runtime.sizes import bind_sizes
 from kgraph.runtime.threads import run_in_team
 

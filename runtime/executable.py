@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from array import array as numbers
 from collections.abc import Callable, Mapping, Sequence
@@ -15,23 +14,12 @@ from kgraph.ir.artifact import Artifact, MemoryPlan, Step
 from kgraph.ir.dims import evaluate
 from kgraph.record import record
 from kgraph.runtime.loader import check_target, load
-from kgraph.runtime.memory import allocate
+from kgraph.runtime.memory import address_of, allocate
 from kgraph.runtime.sharing import flags_of
 from kgraph.runtime.sizes import bind_sizes
 from kgraph.runtime.threads import run_in_team, thread_count
 
 Array: TypeAlias = "npt.NDArray[Any]"
-
-# The address of an array's elements is the first field after the head that every Python object has: this is part of
-# NumPy's binary interface, and ten times as fast to read as `array.ctypes.data`.
-_HEAD = object.__basicsize__
-_pointer_at = ctypes.c_void_p.from_address
-
-
-def address_of(array: Array) -> int:
-    """Address of the first element of an `np.ndarray`; 0 may stand for that of an array without elements."""
-    return _pointer_at(id(array) + _HEAD).value or 0
-
 
 @record(eq=False)
 class Binding:

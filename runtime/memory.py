@@ -1,7 +1,10 @@
-"""Memory for runs: asked of the system before it is taken, with one error that says what was too large."""
+"""Memory for runs: asked of the system before it is taken, with one error that says what was too large; and memory that
+starts where native code likes it to."""
 
 from __future__ import annotations
 
+import ctypes
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgraph.errors import OutOfMemoryError
+from kgraph.ir.artifact import MemoryPlan
 
 Array: TypeAlias = "npt.NDArray[Any]"
 
@@ -17,6 +21,32 @@ Array: TypeAlias = "npt.NDArray[Any]"
 # available. To ask takes some 50 microseconds, which does not matter beside making so many bytes.
 ASKED_FROM = 2**28
 _MEMINFO = Path("/proc/meminfo")
+
+# The address of an array's elements is the first field after the head that every Python object has: this is part of
+# NumPy's binary interface, and ten times as fast to read as `array.ctypes.data`.
+_HEAD = object.__basicsize__
+_pointer_at = ctypes.c_void_p.from_address
+
+
+def address_of(array: Array) -> int:
+    """Address of the first element of an `np.ndarray`; 0 may stand for that of an array without elements."""
+    return _pointer_at(id(array) + _HEAD).value or 0
+
+
+def aligned_empty(shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
+    """A new array, not filled, that starts at a cache line.
+
+    NumPy's arrays start at multiples of 16 bytes. If vectors of 64 bytes cross from one line into the next, each of
+    them is two accesses: products of 8 and 16 rows that read weights in place took half as long again.
+
+    >>> address_of(aligned_empty((3, 5), "float32")) % 64
+    0
+    """
+    element = np.dtype(dtype)
+    nbytes = math.prod(shape) * element.itemsize
+    memory = np.empty(nbytes + MemoryPlan.ALIGNMENT, np.uint8)
+    start = -address_of(memory) % MemoryPlan.ALIGNMENT
+    return memory[start : start + nbytes].view(element).reshape(shape)
 
 
 def available_bytes() -> int | None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from kgraph.ir.artifact import KernelCall, Loop, MemoryPlan, Step, Team, kernel_calls
 from kgraph.ir.dims import evaluate
 
-# Less work than this (in 1/16 cycles: about 10 us at 3 GHz) is not worth a barrier's wait and the cold caches; nor is it
+# Less work than this (in 1/16 cycles: some 10 us at 3 GHz) is not worth a barrier's wait and the cold caches, nor is it
 # worth a call of its own: a product of 8 rows took up to a third longer in pieces of a quarter of it.
 LEAST_WORK = 16 * 30_000
 

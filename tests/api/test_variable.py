@@ -36,6 +36,17 @@ def test_a_variable_is_an_array_for_numpy_and_the_array_is_a_copy():
     assert np.sum(variable) == 6
 
 
+@pytest.mark.parametrize("value", [
+    3.0, True, [1, 2], np.zeros((0, 3)), np.arange(40)[3::2], np.asfortranarray(np.random.default_rng(0).random((17, 5))),
+])  # fmt: skip
+def test_values_start_at_a_cache_line_in_rows(value):
+    array = Variable(value, "v").array
+    assert array.ctypes.data % 64 == 0 or not array.size
+    assert array.flags.c_contiguous
+    assert array.dtype == np.asarray(value).dtype
+    np.testing.assert_array_equal(array, value)
+
+
 def test_a_variable_is_not_taken_as_a_constant_of_a_program():
     class Wrong(Layer):
         def build(self, input_shape: Any) -> None:
