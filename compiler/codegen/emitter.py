@@ -277,6 +277,34 @@ class Function:
         self._lines[mark:mark] = lines
         self.start_block(done)
 
+    def repeat(
+        self, count: str, copies: int, carried: Sequence[tuple[str, str]], body: Callable[[int, list[str]], list[str]]
+    ) -> list[str]:
+        """Write `count` rounds of a body (i64, may be none), whose code stands `copies` times in the loop.
+
+        `carried` are (type, first value). `body(copy, values)` writes a round and returns the values after it. The loop
+        is left after whichever copy was the last: no round needs code of its own. The result are the last values.
+        """
+        before, done = self._label, self.label("done")
+        blocks = [self.label("copy") for _ in range(copies)]
+        phis = [(ty, first, self.fresh("c"), self.fresh("r")) for ty, first in carried]
+        values, rest = [name for _, _, name, _ in phis], self.fresh("n")
+        self.branch_if(self.binary("icmp sgt", "i64", count, "0"), blocks[0], done)
+        head, left, exits = len(self._lines) + 1, rest, [(before, [first for _, first in carried])]
+        for number, block in enumerate(blocks):
+            self.start_block(block)
+            values, left = body(number, values), self.add(left, "-1")
+            exits.append((self._label, values))
+            self.branch_if(self.binary("icmp ne", "i64", left, "0"), blocks[(number + 1) % copies], done)
+        lines = [f"  {rest} = phi i64 [ {count}, %{before} ], [ {left}, %{self._label} ]"]
+        for (ty, first, name, _), value in zip(phis, values, strict=True):
+            lines.append(f"  {name} = phi {ty} [ {first}, %{before} ], [ {value}, %{self._label} ]")
+        self._lines[head:head] = lines
+        self.start_block(done)
+        for n, (ty, _, _, result) in enumerate(phis):
+            self.line(f"{result} = phi {ty} " + ", ".join(f"[ {some[n]}, %{block} ]" for block, some in exits))
+        return [result for _, _, _, result in phis]
+
     def finish(self, value: str = "void") -> None:
         """Return `value` ('type value' or 'void') and add the function to its module."""
         self.line(f"ret {value}")

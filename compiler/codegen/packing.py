@@ -114,14 +114,15 @@ def lanes_below(f: Function, t: Tiling, count: str) -> str:
 
 
 def _pack_transposed(f: Function, t: Tiling) -> None:
-    """Copy a B stored [n, k], one square of `lanes` rows at a time, transposed in registers.
+    """Copy a B stored [n, k], `lanes` rows and as many columns at a time as a 128-bit block has elements.
 
-    Rows from n on repeat the last row. The last square of a row block is moved back so that it ends at k.
+    Blocks of rows that are as far apart make a vector, so that nothing is left but to transpose square 128-bit blocks.
+    Rows from n on repeat the last row. The last columns are moved back so that they end at k.
     """
-    last = f.add("%n", "-1")
-    squares = f.binary("icmp sge", "i64", "%k", str(t.lanes))
-    square_end = f.select("i1", squares, "i64", "%k", "0")
-    back = f.add("%k", str(-t.lanes))
+    group = 16 // t.bytes
+    last, back = f.add("%n", "-1"), f.add("%k", str(-group))
+    squares = f.binary("icmp sge", "i64", "%k", str(group))
+    square_end, short = f.select("i1", squares, "i64", "%k", "0"), f.select("i1", squares, "i64", "0", "%k")
     whole = f.add("%n", str(t.width - 1))
     whole = f.binary("sub", "i64", whole, f.binary("srem", "i64", whole, str(t.width)))
     with f.loop("0", whole, str(t.lanes)) as j:
@@ -130,13 +131,12 @@ def _pack_transposed(f: Function, t: Tiling) -> None:
         inside = f.binary("srem", "i64", j.index, str(t.width))
         panel = f.mul(f.binary("sdiv", "i64", j.index, str(t.width)), "%panel")
         out = f.gep(t.element, "%dst", f.add(panel, inside))
-        with f.loop("0", square_end, str(t.lanes)) as p:
+        with f.loop("0", square_end, str(group)) as p:
             start = f.intrinsic("smin", "i64", p.index, back)
-            loaded = [f.load(t.vector, f.gep(t.element, row, start), t.bytes) for row in rows]
             to = f.gep(t.element, out, f.mul(start, str(t.width)))
-            for i, value in enumerate(transpose_square(f, t, loaded)):
+            loaded = [_joined(f, t, rows[i::group], start) for i in range(group)]
+            for i, value in enumerate(_transpose_blocks(f, t, loaded)):
                 f.store(t.vector, value, f.gep(t.element, to, str(i * t.width)), t.vector_bytes)
-        short = f.select("i1", squares, "i64", "0", "%k")
         with f.loop("0", short) as p:
             to = f.gep(t.element, out, f.mul(p.index, str(t.width)))
             for i, row in enumerate(rows):
@@ -144,25 +144,19 @@ def _pack_transposed(f: Function, t: Tiling) -> None:
                 f.store(t.element, value, f.gep(t.element, to, str(i)), t.bytes)
 
 
-def transpose_square(f: Function, t: Tiling, rows: list[str]) -> list[str]:
-    """The transpose of a square of `lanes` vectors.
-
-    First every 128-bit column block is transposed by interleaving halves, which is one cheap instruction on all
-    targets; then whole 128-bit blocks are exchanged between rows.
-    """
-    group = 16 // t.bytes
-    rows = list(rows)
-    for q in range(0, t.lanes, group):
-        rows[q : q + group] = _transpose_blocks(f, t, rows[q : q + group])
-    distance = group
-    while distance < t.lanes:
-        for r in (r for r in range(t.lanes) if not r & distance):
-            low = [lane if not lane & distance else lane - distance + t.lanes for lane in range(t.lanes)]
-            high = [lane + distance if not lane & distance else lane + t.lanes for lane in range(t.lanes)]
-            a, b = rows[r], rows[r + distance]
-            rows[r], rows[r + distance] = _shuffle(f, t, a, b, low), _shuffle(f, t, a, b, high)
-        distance *= 2
-    return rows
+def _joined(f: Function, t: Tiling, rows: list[str], start: str) -> str:
+    """A vector of 128-bit blocks, one of each row."""
+    lanes = 16 // t.bytes
+    parts = [f.load(vector_of(t.element, lanes), f.gep(t.element, row, start), t.bytes) for row in rows]
+    while len(parts) > 1:
+        order = ", ".join(f"i32 {i}" for i in range(2 * lanes))
+        ty = vector_of(t.element, lanes)
+        parts = [
+            f.assign(f"shufflevector {ty} {a}, {ty} {b}, <{2 * lanes} x i32> <{order}>")
+            for a, b in zip(parts[::2], parts[1::2], strict=True)
+        ]
+        lanes *= 2
+    return parts[0]
 
 
 def _transpose_blocks(f: Function, t: Tiling, rows: list[str]) -> list[str]:

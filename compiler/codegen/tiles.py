@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kgraph.compiler.codegen.emitter import Function, Module, vector_of
 from kgraph.compiler.codegen.target import Target
 from kgraph.ir.dims import Dim
@@ -178,35 +180,44 @@ class _MicroKernel:
         self.group_distance = f.mul(self.a_stride[1], str(_GROUP))
         self.ahead = f.mul(self.b_stride[1], str(_ROWS_AHEAD))
         start = self._first_sums(f)
-        whole = f.binary("and", "i64", "%k", str(-UNROLL))
-        if self.segmented:
-            self._store(f, self._segments(f, start, whole))
-        else:
-            self._store(f, self._segment(f, [*start, "%a", "%b", *self._others()], whole))
+        others = ["%copy"] if self.copying else ["%asks"] if self.asking else []
+        self._store(f, self._segments(f, start) if self.segmented else self._segment(f, start, "%a", "%b", others))
         f.finish()
 
-    def _others(self) -> list[str]:
-        """Pointers besides A and B that move on with k."""
-        return ["%copy"] if self.copying else ["%asks"] if self.asking else []
+    def _segment(self, f: Function, acc: list[str], a: str, b: str, others: Sequence[str] = ()) -> list[str]:
+        """Add the products of one segment to the accumulators; `others` are pointers that move on with k, as A and B.
 
-    def _segment(self, f: Function, values: list[str], whole: str) -> list[str]:
-        """Add the products of one segment; `whole` is k rounded down to whole rounds.
-
-        A kernel that copies runs for one tile of a panel only, and has no registers left for a second step of k; one of
-        segments on ARM, which has no operands in memory, has none either where LLVM would load both steps at once.
+        A kernel that copies runs for one tile of a panel only, and has no registers left for a second step of k.
         """
-        if self.copying or (self.segmented and not self.row_major and self.target.isa == "neon"):
-            return self._k_loop(f, "0", "%k", 1, values)
-        return self._k_loop(f, whole, "%k", 1, self._k_loop(f, "0", whole, UNROLL, values))
+        t, count = self.t, len(acc)
+        steps = 1 if self.copying else UNROLL
+        a_step = str(steps * t.bytes) if self.row_major else f.mul(self.a_stride[1], str(steps))
+        b_step = f.mul(self.b_stride[1], str(steps))
+        onward = "%next_ask" if self.asking else str(t.width * t.bytes)
+        groups: list[str] = []
 
-    def _segments(self, f: Function, start: list[str], whole: str) -> list[str]:
+        def step(u: int, values: list[str]) -> list[str]:
+            sums, (a, b, *others) = values[:count], values[count:]
+            if u == 0:
+                groups[:] = self._row_groups(f, a)
+                if self.asking:
+                    ask_for(f, f.load("ptr", others[0], 8), t.width * t.bytes)
+            self._products(f, sums, groups, f.gep("i8", b, self.b_stride[u]), u, others if self.copying else [])
+            if u < steps - 1:
+                return [*sums, a, b, *others]
+            return [*sums, f.gep("i8", a, a_step), f.gep("i8", b, b_step), *(f.gep("i8", p, onward) for p in others)]
+
+        carried = [(t.vector, value) for value in acc] + [("ptr", pointer) for pointer in (a, b, *others)]
+        return f.repeat("%k", steps, carried, step)[:count]
+
+    def _segments(self, f: Function, start: list[str]) -> list[str]:
         t, count = self.t, len(start)
         first = [*zip([t.vector] * count, start, strict=True), ("ptr", "%a"), ("ptr", "%b")]
         with f.loop("0", "%segments", carried=first) as loop:
             acc, (a, b) = loop.carried[:count], loop.carried[count:]
-            done = self._segment(f, [*acc, a, b], whole)[:count]
+            done = self._segment(f, acc, a, b)
             loop.next = [*done, f.gep(t.element, a, "%next_a"), f.gep(t.element, b, "%next_b")]
-        return loop.results
+        return loop.results[:count]
 
     def _first_sums(self, f: Function) -> list[str]:
         """Accumulators before the loop: the tile's content or zeros."""
@@ -230,25 +241,6 @@ class _MicroKernel:
         for _ in range(_GROUP, self.rows if self.row_major else 0, _GROUP):
             groups.append(f.assign(f"freeze ptr {f.gep('i8', groups[-1], self.group_distance)}"))
         return groups
-
-    def _k_loop(self, f: Function, start: str, stop: str, step: int, values: list[str]) -> list[str]:
-        """Add products p = start .. stop - 1, `step` per round; `values` are accumulators, then pointers."""
-        t, count = self.t, self.rows * self.t.vectors
-        types = [t.vector] * count + ["ptr"] * (len(values) - count)
-        a_step = str(step * t.bytes) if self.row_major else f.mul(self.a_stride[1], str(step))
-        b_step = f.mul(self.b_stride[1], str(step))
-        with f.loop(start, stop, str(step), carried=list(zip(types, values, strict=True))) as loop:
-            acc, (a, b, *others) = loop.carried[:count], loop.carried[count:]
-            groups = self._row_groups(f, a)
-            if self.asking:
-                ask_for(f, f.load("ptr", others[0], 8), t.width * t.bytes)
-            for u in range(step):
-                to = [f.gep(t.element, pointer, str(u * t.width)) for pointer in others if self.copying]
-                self._products(f, acc, groups, f.gep("i8", b, self.b_stride[u]), u, to)
-            onward = "%next_ask" if self.asking else str(step * t.width * t.bytes)
-            after = [f.gep("i8", pointer, onward) for pointer in others]
-            loop.next = [*acc, f.gep("i8", a, a_step), f.gep("i8", b, b_step), *after]
-        return loop.results
 
     def _products(self, f: Function, acc: list[str], a: list[str], b: str, u: int, copy: list[str]) -> None:
         """One step of k: every row's element times the row of B, added to `acc` in place."""
