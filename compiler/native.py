@@ -87,7 +87,7 @@ def compile_native(
     Args:
         graph: what to compile.
         states: how many inputs are updated in place.
-        check: verify the graph after every pass, and every kernel.
+        check: verify the graph after every pass, every kernel, and the LLVM module.
         observer: sees the graph after every pass.
         cache: where object code comes from and goes to; None to generate it always. It saves code generation, which is
             most of the time; everything before it is done again, because the text that LLVM would get is the key.
@@ -121,7 +121,7 @@ def compile_native(
         entry=name,
         step=step_of(name),
         batches=batches,
-        objects=(_object_file(text, target, cache),),
+        objects=(_object_file(text, target, cache, check),),
         target=f"{target.triple} {target.features}",
         kernels=len(kernels),
     )
@@ -142,11 +142,11 @@ def _check_lowerings(graph: Graph) -> None:
                 _check_lowerings(value)
 
 
-def _object_file(text: str, target: Target, cache: Cache | None) -> ObjectFile:
+def _object_file(text: str, target: Target, cache: Cache | None, check: bool) -> ObjectFile:
     key = object_key(text, target)
     code = None if cache is None else cache.get(key)
     if code is None:
-        code = to_object(text, target)
+        code = to_object(text, target, check=check)
         if cache is not None:
             cache.put(key, code)
     return ObjectFile(key, code)

@@ -2,7 +2,8 @@
 
 `dataclass(frozen=True)` writes six methods for each class and compiles them, for half a millisecond in all: a fifth of
 what a process spends that trains a small model from the cache on disk. Here `dataclass` finds the fields, so that
-`replace`, `fields` and `asdict` work; of the methods only `__init__`, which must be fast, is written for each class.
+`replace`, `fields` and `asdict` work; of the methods only `__init__`, which must be fast, is written for each class,
+when the first object is made.
 """
 
 from __future__ import annotations
@@ -50,13 +51,24 @@ def _made(cls: type[Any], eq: bool, kw_only: bool) -> Any:
     own = cls.__dict__
     made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(cls)
     fields = dataclasses.fields(made)
-    made.__init__ = _init(made, fields)
+    made.__init__ = _first_init(made, fields)
     made.__setattr__, made.__delattr__ = _no_setattr, _no_delattr
     if "__repr__" not in own:
         made.__repr__ = _repr
     if eq:
         made.__eq__, made.__hash__ = _comparison([field.name for field in fields])
     return made
+
+
+def _first_init(cls: type[Any], fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:
+    """Writes the `__init__` of the class when the first object is made: of many classes a process makes none."""
+
+    def first(self: Any, *args: Any, **kwargs: Any) -> None:
+        init: Callable[..., None] = _init(cls, fields)
+        cls.__init__ = init
+        init(self, *args, **kwargs)
+
+    return first
 
 
 def _init(cls: type[Any], fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:

@@ -42,7 +42,7 @@ def emit_batches(
     """
     name = f"{entry}.batches"
     params = [("ptr", "run"), ("ptr", "team"), ("i64", "tid")]
-    f = Function(module, name, params, attributes=target.function_attributes(), linkage="")
+    f = Function(module, name, params, attributes=target.outer_attributes(), linkage="")
 
     def field(ty: str, number: int) -> str:
         return f.load(ty, f.gep("i64", "%run", str(number)), 8)

@@ -126,7 +126,7 @@ def product(module: Module, target: Target, element: str) -> str:
     name = f"matmul.product.{element}"
     if undefined(module, name):
         t = tiling(target, element)
-        f = Function(module, name, PLANNED_PARAMS, attributes=target.function_attributes())
+        f = Function(module, name, PLANNED_PARAMS, attributes=target.outer_attributes())
         some = f.binary("and", "i1", f.binary("icmp sgt", "i64", "%m", "0"), f.binary("icmp sgt", "i64", "%n", "0"))
         few = f.binary("icmp slt", "i64", "%m", str(LEAST_ROWS))
         thin = f.binary("or", "i1", f.binary("icmp eq", "i64", "%n", "1"), few)

@@ -23,10 +23,11 @@ def object_key(text: str, target: Target) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def to_object(text: str, target: Target) -> bytes:
-    """Object file of an LLVM module; InternalError if the text is not valid."""
+def to_object(text: str, target: Target, *, check: bool = True) -> bytes:
+    """Object file of an LLVM module; InternalError if the text is not valid, as far as parsing or, if asked, a check
+    finds."""
     machine = target.machine()
-    module = _parse(text, machine)
+    module = _parse(text, machine, check)
     with _quick(target):
         code: bytes = machine.emit_object(module)
     return code
@@ -35,7 +36,7 @@ def to_object(text: str, target: Target) -> bytes:
 def to_assembly(text: str, target: Target) -> str:
     """Assembly of an LLVM module; InternalError if the text is not valid."""
     machine = target.machine()
-    module = _parse(text, machine)
+    module = _parse(text, machine, True)
     with _quick(target):
         assembly: str = machine.emit_assembly(module)
     return assembly
@@ -58,11 +59,12 @@ def _quick(target: Target) -> Iterator[None]:
         llvm().set_option("kgraph", f"{_NO_LSR}=false")
 
 
-def _parse(text: str, machine: Any) -> Any:
+def _parse(text: str, machine: Any, check: bool) -> Any:
     # A context of its own: what LLVM keeps for a module goes away with it.
     try:
         module = llvm().parse_assembly(text, context=llvm().create_context())
-        module.verify()
+        if check:
+            module.verify()
     except RuntimeError as error:
         raise InternalError("generated LLVM text is not valid", received=str(error)) from error
     module.data_layout = str(machine.target_data)

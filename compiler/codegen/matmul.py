@@ -143,7 +143,7 @@ def _emit_product(
     t: Tiling, ahead: Ahead | None,
 ) -> None:  # fmt: skip
     """Write the function that passes its extra parameters on to a shared function as a context."""
-    f = Function(module, name, [*PRODUCT_PARAMS, *extra_params], attributes=target.function_attributes())
+    f = Function(module, name, [*PRODUCT_PARAMS, *extra_params], attributes=target.outer_attributes())
     first = table_slots(t) if ahead else 0
     context = f.assign(f"alloca [{max(first + len(extra_params), 1)} x i64], align 8")
     if ahead:

@@ -69,7 +69,7 @@ def _emit_entry(module: Module, target: Target, zeros: int, entry: str) -> None:
     `zeros` is the length of the longer one of the arrays of flags and of private memory's offsets.
     """
     params = [("ptr noalias readonly", "table"), ("ptr noalias readonly", "sizes")]
-    f = Function(module, entry, params, attributes=target.function_attributes(), linkage="")
+    f = Function(module, entry, params, attributes=target.outer_attributes(), linkage="")
     rest = f"[{Team.turn(1) - 1} x i64]"
     module.globals.append(f"@{entry}.team = internal constant {{ i64, {rest} }} {{ i64 1, {rest} zeroinitializer }}")
     module.globals.append(f"@{entry}.zeros = internal constant [{zeros} x i64] zeroinitializer")
@@ -91,7 +91,7 @@ def _emit_run(module: Module, target: Target) -> None:
     """
     params = [("ptr", "step"), ("ptr", "team"), ("i64", "tid"), ("ptr", "table"), ("i64", "number"), ("ptr", "calls")]
     params += [("i64", "count"), ("ptr", "places"), ("ptr", "buffers")]
-    f = Function(module, _RUN, params, attributes=target.function_attributes())
+    f = Function(module, _RUN, params, attributes=target.outer_attributes())
     sizes, flags = (f.load("ptr", f.gep("i64", "%step", str(n)), 8) for n in (Step.SIZES, Step.FLAGS))
     threads = f.load("i64", f.gep("i64", "%team", str(Team.THREADS)), 8)
     several = f.binary("icmp ugt", "i64", threads, "1")
@@ -133,7 +133,7 @@ def _emit_step(
     _constant(module, f"{name}.places", "i64", [f"i64 {place}" for place in places])
     _constant(module, f"{name}.private", "i64", [f"i64 {place}" for place in private])
     params = [("ptr noalias readonly", "step"), ("ptr", "team"), ("i64", "tid")]
-    f = Function(module, name, params, attributes=target.function_attributes(), linkage="")
+    f = Function(module, name, params, attributes=target.outer_attributes(), linkage="")
     with _subnormals_as_zero(f, target):
         _StepWriter(f, plan, size_names, len(private)).calls(plan.calls)
     f.finish()

@@ -32,7 +32,7 @@ def emit_take(module: Module, target: Target) -> None:
     A thread gets its own parts and then those of others, of both at least `least` at a time.
     """
     params = [("ptr", "team"), ("i64", "tid"), ("i64", "turn"), ("i64", "least")]
-    f = Function(module, TAKE, params, attributes=target.function_attributes(), returns="i64")
+    f = Function(module, TAKE, params, attributes=target.outer_attributes(), returns="i64")
     threads = f.load("i64", team_field(f, Team.THREADS), 8)
     with f.loop("0", threads) as away:
         owner = f.add("%tid", away.index)

@@ -35,7 +35,7 @@ def emit_pool(module: Module, target: Target) -> None:
 def _function(
     module: Module, target: Target, name: str, params: list[tuple[str, str]], linkage: str = "internal"
 ) -> Function:
-    return Function(module, name, params, attributes=target.function_attributes(), linkage=linkage)
+    return Function(module, name, params, attributes=target.outer_attributes(), linkage=linkage)
 
 
 def team_field(f: Function, field: int | str) -> str:

@@ -20,6 +20,7 @@ from kgraph.config import override
 
 TARGETS = ["x86-64", "x86-64-v3", "x86-64-v4", "aarch64"]
 MULTIPLY = re.compile(r"\bv?fmadd\w*p[sd]|\bmulp[sd]|\bfmla\b")
+COMPUTES = re.compile(r"= (?:fadd|fsub|fmul|fdiv|frem|fneg|fcmp) |@llvm\.(?:fma|fmuladd|sqrt)\.")
 
 
 def assembly(target: str, write: Callable[[Module], object]) -> list[str]:
@@ -135,3 +136,15 @@ def test_more_vectors_at_once_than_there_are_registers_are_seen_to_spill(monkeyp
     monkeypatch.setattr(vector_loops, "CHEAP", 100)
     model = kgraph.Sequential([kgraph.Input((512,)), L.BatchNormalization(), L.Dense(3)])
     assert any("moments" in name for name in spilled_share(lambda: model, "x86-64-v4"))
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_functions_without_optimisation_compute_no_floating_point_numbers(make: Callable[[], kgraph.Model]) -> None:
+    """LLVM's fast selector, which `optnone` asks for, would give products and sums other bits."""
+    model = make()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    functions = model.dump("llvm").split("\ndefine ")[1:]
+    plain = [text for text in functions if " optnone " in text.partition("\n")[0]]
+    assert 0 < len(plain) < len(functions)
+    assert [text for text in functions if COMPUTES.search(text)]
+    assert not [text for text in plain if COMPUTES.search(text)]
