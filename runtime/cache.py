@@ -5,7 +5,7 @@ wrote it::
 
     <folder>/key            0600  32 random bytes, made once
     <folder>/objects/       0700
-        <sha-256>           0600  magic, HMAC-SHA256(key, magic + name + content), content
+        <digest>            0600  magic, keyed BLAKE2b of magic + name + content, content
 
 Folders and files that belong to somebody else, that others can write, or that are links are not used. An entry that
 fails a check is deleted and compiled again.
@@ -14,7 +14,6 @@ fails a check is deleted and compiled again.
 from __future__ import annotations
 
 import functools
-import hmac
 import os
 import stat
 import threading
@@ -23,11 +22,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from kgraph.digest import DIGEST_BYTES, digest, same_digest
 from kgraph.errors import KgraphWarning
 from kgraph.ir.location import user_location
 
-MAGIC = b"kgraph object 1\n"
-_PROOF_BYTES = 32
+MAGIC = b"kgraph object 2\n"
 _SECRET_BYTES = 32
 
 
@@ -57,9 +56,9 @@ class ObjectCache:
         path = self._objects / key
         try:
             entry = _read_private(path, self._limit)
-            head = len(MAGIC) + _PROOF_BYTES
+            head = len(MAGIC) + DIGEST_BYTES
             code = entry[head:]
-            if not hmac.compare_digest(entry[:head], MAGIC + _proof(secret, key, code)):
+            if not same_digest(entry[:head], MAGIC + _proof(secret, key, code)):
                 raise PermissionError("the proof does not fit")
         except FileNotFoundError:
             return None
@@ -148,7 +147,7 @@ def _note(text: str, *values: object) -> None:
 
 def _proof(secret: bytes, key: str, code: bytes) -> bytes:
     # The name is part of it: an entry under the name of another one is not valid.
-    return hmac.digest(secret, MAGIC + key.encode() + code, "sha256")
+    return digest([MAGIC, key.encode(), code], key=secret)
 
 
 def _make_private(folder: Path, forbidden: int) -> None:

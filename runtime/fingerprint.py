@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import itertools
 import os
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 import kgraph.ir.artifact
+from kgraph.digest import digest
 
 # The packages whose code decides what a graph is compiled to.
 _PACKAGES = ("ir", "primitives", "compiler")
@@ -42,7 +42,7 @@ def fingerprint() -> str | None:
         if max(info.st_mtime, info.st_ctime) > _LOADED:
             return None
         parts.append(f"{path} {info.st_size} {info.st_mtime_ns} {info.st_ctime_ns}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return digest(["\n".join(parts).encode()]).hex()
 
 
 def _python_files(folder: str) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
 
+from kgraph.digest import digest
 from kgraph.ir.artifact import Artifact
 from kgraph.ir.artifact_bytes import from_bytes, to_bytes
 from kgraph.ir.graph import Graph
@@ -46,10 +47,14 @@ class StoredProgram:
 
 
 def _key(graph: Graph, rest: str) -> str:
-    """SHA-256 of everything that decides the artifact of a graph."""
+    """Digest of everything that decides the artifact of a graph."""
     arrays: dict[str, Array] = {}
-    digest = hashlib.sha256(f"program\0{rest}\0{to_text(graph, constants=arrays)}".encode())
-    for name, array in arrays.items():
-        digest.update(f"\0{name} {array.dtype.str} {array.shape}\0".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    text = f"program\0{rest}\0{to_text(graph, constants=arrays)}"
+
+    def parts() -> Iterator[bytes]:
+        yield text.encode()
+        for name, array in arrays.items():
+            yield f"\0{name} {array.dtype.str} {array.shape}\0".encode()
+            yield array.tobytes()
+
+    return digest(parts()).hex()

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from kgraph.compiler.codegen.binding import llvm, versions
 from kgraph.compiler.codegen.target import Target
+from kgraph.digest import digest
 from kgraph.errors import InternalError
 
 _NO_LSR = "-disable-lsr"
 
 
 def object_key(text: str, target: Target) -> str:
-    """SHA-256 of everything that decides the object file of a module, in hexadecimal digits.
+    """Digest of everything that decides the object file of a module, in hexadecimal digits.
 
     The text is all that kgraph has to say about the code, so its own version does not matter.
     """
     parts = (text, versions(), str(target), str(target.codegen()), _NO_LSR)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return digest(["\0".join(parts).encode()]).hex()
 
 
 def to_object(text: str, target: Target, *, check: bool = True) -> bytes:

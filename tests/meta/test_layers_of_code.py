@@ -14,6 +14,7 @@ from source_tree import Module, imports, read_project, third_party
 # imports the other. Everything else in kgraph is the API, on top.
 RANKS = {
     "kgraph.errors": 0,
+    "kgraph.digest": 0,
     "kgraph.lazy_names": 0,
     "kgraph.record": 0,
     "kgraph.config": 1,
