@@ -32,6 +32,7 @@ from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.matmul import MatmulSpec, emit_matmul, scratch_bytes
 from kgraph.compiler.codegen.target import Target, current
 from kgraph.compiler.codegen.tiles import Tiling, tiling
+from kgraph.runtime.memory import aligned_empty
 
 SHAPES = [
     (256, 256, 256), (512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (128, 784, 512), (784, 128, 512),
@@ -113,12 +114,13 @@ def compile_milliseconds(target: Target, runs: int) -> tuple[float, float]:
 def contenders(
     products: Products, spec: MatmulSpec, shape: tuple[int, int, int], torch: ModuleType | None
 ) -> list[Callable[[], object]]:
-    """The same product by the generated code, NumPy and PyTorch."""
+    """The same product by the generated code, NumPy and PyTorch, of arrays that start at cache lines as weights do."""
     m, k, n = shape
     rng = np.random.default_rng(0)
-    a = rng.standard_normal((k, m) if spec.transpose_a else (m, k)).astype(np.float32)
-    b = rng.standard_normal((n, k) if spec.transpose_b else (k, n)).astype(np.float32)
-    c = np.empty((m, n), np.float32)
+    stored = ((k, m) if spec.transpose_a else (m, k), (n, k) if spec.transpose_b else (k, n), (m, n))
+    a, b, c = (aligned_empty(shape, np.float32) for shape in stored)
+    for operand in (a, b):
+        operand[...] = rng.standard_normal(operand.shape)
     scratch = aligned(scratch_bytes(products.target, spec, m, n, k))
     pointers = [x.ctypes.data for x in (a, b, scratch)]
     sizes = [m, n, k, a.shape[1], b.shape[1], c.ctypes.data, n]
