@@ -17,6 +17,7 @@ from kgraph.compiler.loops.collapse import collapse
 from kgraph.compiler.loops.fuse_loops import fuse_loops
 from kgraph.compiler.loops.vectorize import vectorize
 from kgraph.compiler.lower import Lowered, LoweredCall, LoweredLoop, constants, lower, lowered_kernels
+from kgraph.compiler.packed_states import packed_states
 from kgraph.compiler.passes.fuse import fuse
 from kgraph.compiler.passes.memory_plan import copy_outputs, memory_plan
 from kgraph.compiler.passes.split_reductions import split_reductions
@@ -99,7 +100,8 @@ def compile_native(
     name = f"program_{graph.name}"
     fused = run(graph, (split_reductions, fuse, _with_states(copy_outputs, states)), name="fused", observer=observer)
     calls = _optimised(lower(fused, _scratch_rule(target)), {}, check)
-    plan = memory_plan(fused, calls, states)
+    calls, copies = packed_states(fused, calls, states, target)
+    plan = memory_plan(fused, calls, states, copies)
     made = tuple(lowered_kernels(calls))
     kernels = tuple(call.kernel for call in made)
     module = Module(target.triple)

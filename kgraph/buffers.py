@@ -44,7 +44,7 @@ def largest_buffers(plan: MemoryPlan, nodes: Sequence[Node], sizes: Mapping[str,
     for call, node in zip(kernel_calls(plan.calls), nodes, strict=True):
         layers = _layers(node, len(call.writes) - len(call.private))
         for number, layer in zip(call.writes, [*layers, *layers[:1] * len(call.private)], strict=True):
-            whole = _whole(plan, number)
+            whole = plan.whole(number)
             place = plan.places[whole]
             if place.kind == "slot" and whole not in found:
                 kind = "private" if number in call.private else "result"
@@ -53,13 +53,6 @@ def largest_buffers(plan: MemoryPlan, nodes: Sequence[Node], sizes: Mapping[str,
     ordered = sorted(found.values(), key=lambda buffer: -buffer.nbytes)
     private = [buffer for buffer in ordered if buffer.kind == "private"]
     return [buffer for buffer in ordered if buffer not in private[1:]][:LARGEST]
-
-
-def _whole(plan: MemoryPlan, number: int) -> int:
-    """The place in memory that a place of a loop stands for, or is a piece of."""
-    while plan.places[number].kind in ("piece", "carry"):
-        number = plan.places[number].index
-    return number
 
 
 def _layers(node: Node, results: int) -> list[str]:

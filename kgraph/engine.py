@@ -143,7 +143,7 @@ class CompiledProgram:
     def executable(self) -> Executable:
         """The native code, loaded and bound to the variables."""
         if self._executable is None:
-            artifact, states = self.artifact, [v.array for v in self.program.variables]
+            artifact, states = self.artifact, [v.state for v in self.program.variables]
             self._executable = Executable(
                 artifact, states, check_sizes=self._rules.check, largest_of=self._largest_of, checked=self._store.found
             )
@@ -174,16 +174,18 @@ class CompiledProgram:
 
     def _interpret(self, arguments: Sequence[Array]) -> list[Array]:
         variables = self.program.variables
+        states = [variable.array for variable in variables]
         self.check_sizes(arguments)
         try:
-            outputs = interpret(self.expanded, [*arguments, *(v.array for v in variables)])
+            outputs = interpret(self.expanded, [*arguments, *states])
         except MemoryError as error:
             graph = self.program.graph
             fix = "Use a smaller batch_size" if graph.size_names() else ""
             raise OutOfMemoryError(f"{graph.name}: {error}", fix=fix) from None
         results = len(self.program.results)
-        for variable, value in zip(variables, outputs[results:], strict=True):
-            variable.array[...] = value
+        for variable, old, value in zip(variables, states, outputs[results:], strict=True):
+            if value is not old:
+                variable.set_value(value)
         return outputs[:results]
 
     def watch(self, arguments: Sequence[Array], watch: Watch) -> None:

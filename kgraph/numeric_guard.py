@@ -55,19 +55,18 @@ class Guard:
 
     def __init__(self, program: CompiledProgram) -> None:
         self.program = program
-        states = [variable.array for variable in program.program.variables]
-        self._states = list(zip(states, [np.empty_like(array) for array in states], strict=True))
-        self._floats = [array for array in states if array.dtype.kind == "f"]
+        self._states = [(variable, np.empty_like(variable.array)) for variable in program.program.variables]
+        self._floats = [variable.array for variable, _ in self._states if variable.array.dtype.kind == "f"]
 
     def save(self) -> None:
         """Remember the states as they are."""
-        for array, saved in self._states:
-            np.copyto(saved, array)
+        for variable, saved in self._states:
+            np.copyto(saved, variable.array)
 
     def restore(self) -> None:
         """Put the remembered states back."""
-        for array, saved in self._states:
-            np.copyto(array, saved)
+        for variable, saved in self._states:
+            variable.set_value(saved)
 
     def fault(self, results: Sequence[Array]) -> str:
         """What is not finite among results and states, such as "loss became NaN"; empty if nothing is."""

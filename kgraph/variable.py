@@ -14,6 +14,7 @@ from kgraph.ir.operators import Operators, cast, lift
 from kgraph.ir.types import TensorType
 from kgraph.nesting import map_structure
 from kgraph.runtime.memory import aligned_empty
+from kgraph.runtime.states import State, count_change
 
 
 class Variable(Operators):
@@ -31,6 +32,7 @@ class Variable(Operators):
     Attributes:
         regularizer: gives a penalty for the value, which training adds to the loss; None for none.
         constraint: gives what the value becomes after each update; None for no change.
+        state: the memory as programs know it.
 
     >>> v = Variable(np.zeros((2, 3), "float32"), "kernel")
     >>> v.shape, v.dtype
@@ -42,6 +44,7 @@ class Variable(Operators):
         dtype_of(first.dtype)
         self._array = aligned_empty(first.shape, first.dtype)
         self._array[...] = first
+        self.state = State(self._array)
         self.name = name
         self.trainable = trainable
         self.regularizer: Any = None
@@ -50,8 +53,8 @@ class Variable(Operators):
 
     @property
     def array(self) -> npt.NDArray[Any]:
-        """The memory itself; programs update it in place."""
-        return self._array
+        """The memory itself, to be read: programs update it in place, and who writes into it does so by `assign`."""
+        return self.state.view
 
     @property
     def type(self) -> TensorType:
@@ -142,6 +145,12 @@ class Variable(Operators):
         if new.shape != self._array.shape:
             raise ShapeError(f"variable '{self.path}'", expected=str(self._array.shape), received=str(new.shape))
         self._array[...] = new
+        count_change((self.state,))
+
+    def clear(self) -> None:
+        """Set all elements to 0 now, also while a program is traced."""
+        self._array.fill(0)
+        count_change((self.state,))
 
     def assign_add(self, value: Any) -> None:
         """Add `value` to the variable."""

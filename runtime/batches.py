@@ -13,6 +13,7 @@ from kgraph.ir.artifact import BatchRun
 from kgraph.runtime.executable import Binding, Executable
 from kgraph.runtime.memory import address_of, allocate
 from kgraph.runtime.sizes import bind_sizes
+from kgraph.runtime.states import count_change
 from kgraph.runtime.threads import run_in_team
 
 Array: TypeAlias = "npt.NDArray[Any]"
@@ -96,10 +97,14 @@ class NativeBatches:
         """Run the batches first .. first+count-1; states change in place, `results` are filled."""
         full = max(0, min(first + count, self._full) - first)
         with self._executable.lock:
-            if full:
-                self._call(self.batch_size, first, full)
-            if full < count:
-                self._call(self._rest, first + full, 1)
+            self._executable.refresh_copies()
+            try:
+                if full:
+                    self._call(self.batch_size, first, full)
+                if full < count:
+                    self._call(self._rest, first + full, 1)
+            finally:
+                count_change(self._executable.updated)
 
     def _call(self, rows: int, first: int, count: int) -> None:
         binding: Binding = self._by_rows[rows]

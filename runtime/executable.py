@@ -17,6 +17,7 @@ from kgraph.runtime.loader import check_target, load
 from kgraph.runtime.memory import address_of, allocate
 from kgraph.runtime.sharing import flags_of
 from kgraph.runtime.sizes import bind_sizes
+from kgraph.runtime.states import PackedCopy, State, bytes_of_copy, count_change
 from kgraph.runtime.threads import run_in_team, thread_count
 
 Array: TypeAlias = "npt.NDArray[Any]"
@@ -50,16 +51,19 @@ class Executable:
 
     Args:
         artifact: what the compiler made.
-        states: arrays of the states, in order; C-contiguous, of exactly the declared types. They must not move.
+        states: in order; their arrays are C-contiguous, of exactly the declared types, and must not move.
         check_sizes: raises an error for values of the symbolic sizes that the program cannot run with.
         largest_of: says, for values of the sizes, what most of the working memory is for.
         checked: this machine is known to have what the code needs.
+
+    Attributes:
+        updated: the states that a run writes.
     """
 
     MAX_BINDINGS = 16  # sets of sizes whose arenas are kept; the oldest goes first
 
     def __init__(
-        self, artifact: Artifact, states: Sequence[Array], *,
+        self, artifact: Artifact, states: Sequence[State], *,
         check_sizes: Callable[[Mapping[str, int]], None] | None = None,
         largest_of: Callable[[Mapping[str, int]], str] = lambda _: "", checked: bool = False,
     ) -> None:  # fmt: skip
@@ -67,6 +71,9 @@ class Executable:
         self._check_sizes, self._largest_of = check_sizes, largest_of
         self.lock = threading.Lock()
         self._states = tuple(states)
+        first = len(artifact.inputs) - artifact.states
+        self.updated = [self._states[n - first] for n in artifact.plan.updated_inputs() if n >= first]
+        self._copies: dict[int, PackedCopy] = {}  # by their places; made for the first run
         if not checked:
             check_target(artifact.target)
         self.code = load([file.code for file in artifact.objects], artifact.symbols)
@@ -96,11 +103,22 @@ class Executable:
             results = self._new_results(binding)
             for entry, number in self._output_entries:
                 table[entry] = address_of(results[number])
-            if binding.threads == 1:
-                self._entry(binding.table_address, binding.sizes_address)
-            else:
-                run_in_team(binding.threads, self.code, self._step_address, self._step, binding.step_address)
+            if self._copies:
+                self.refresh_copies()
+            try:
+                if binding.threads == 1:
+                    self._entry(binding.table_address, binding.sizes_address)
+                else:
+                    run_in_team(binding.threads, self.code, self._step_address, self._step, binding.step_address)
+            finally:
+                if self.updated:
+                    count_change(self.updated)
         return results
+
+    def refresh_copies(self) -> None:
+        """Before a run: pack the states again that have changed; the caller holds the lock."""
+        for copy in self._copies.values():
+            copy.refresh()
 
     def _new_results(self, binding: Binding) -> list[Array]:
         try:
@@ -118,6 +136,11 @@ class Executable:
         """Bytes of working memory that are allocated for these sizes: the arena, private memory of each thread in
         force, and what it takes to align them."""
         return self._memory(thread_count(), sizes)[2]
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the packed copies of states that the program reads, whatever the sizes."""
+        return sum(bytes_of_copy(place.type) for place in self.artifact.plan.places if place.kind == "packed")
 
     def _binding_for(self, key: tuple[Any, ...], arguments: Sequence[Array]) -> Binding:
         """The binding for arguments of a kind not seen before; ShapeError if they do not fit the program."""
@@ -145,6 +168,13 @@ class Executable:
         private = plan.private_layout(by_name)[1] if threads > 1 else 0
         return threads, private, plan.layout(by_name)[1] + threads * private + plan.ALIGNMENT
 
+    def _copy(self, place: int) -> PackedCopy:
+        if place not in self._copies:
+            found = self.artifact.plan.places[place]
+            what = f"{self.artifact.name}: packed copy of state {found.index}"
+            self._copies[place] = self._states[found.index].packed(found.type, what)
+        return self._copies[place]
+
     def _new_binding(self, threads: int, sizes: tuple[int, ...]) -> Binding:
         artifact, plan = self.artifact, self.artifact.plan
         by_name = dict(zip(artifact.size_names, sizes, strict=True))
@@ -165,7 +195,9 @@ class Executable:
             elif place.kind == "constant":
                 table[n] = address_of(artifact.constants[place.index])
             elif place.kind == "input" and place.index >= first_state:
-                table[n] = address_of(self._states[place.index - first_state])
+                table[n] = address_of(self._states[place.index - first_state].array)
+            elif place.kind == "packed":
+                table[n] = address_of(self._copy(n).array)
         within = plan.private_layout(by_name)[0]
         values, flag_array, starts = (
             numbers("q", [*fields, 0]) for fields in (sizes, flags, (within.get(n, 0) for n in range(len(plan.places))))

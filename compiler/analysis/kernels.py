@@ -42,7 +42,7 @@ def buffers_of(body: Sequence[Stmt]) -> set[Buffer]:
         if isinstance(stmt, Store):
             found.add(stmt.buffer)
         elif isinstance(stmt, Contract):
-            found |= {stmt.a.buffer, stmt.b.buffer, stmt.scratch}
+            found |= {stmt.a.buffer, stmt.b.buffer, stmt.scratch, *([stmt.packed] if stmt.packed else [])}
     return found
 
 

@@ -97,6 +97,16 @@ def as_plain(stmt: Contract) -> Plain | None:
     )
 
 
+def is_stored_by_rows(stmt: Contract) -> bool:
+    """Whether the second operand is a window that is all of a buffer, a matrix of `k` rows one after another."""
+    if not isinstance(stmt.b, Window):
+        return False
+    flat, column = flat_window(stmt.b), ((stmt.col, stmt.n),)
+    rows = _one_step(stmt.over, [flat])
+    whole = product(stmt.b.buffer.shape) == stmt.k * stmt.n and at_zero(flat, (*stmt.over, *column)) == 0
+    return whole and rows == [stmt.n] and steps(flat, column) == [1]
+
+
 def _one_step(ranges: Ranges, flats: Sequence[Dim]) -> list[Dim] | None:
     """The steps, one for each of `flats`, of several variables that act as one; None if they do not."""
     live = tuple(r for r in ranges if r[1] != 1) or ranges[-1:]

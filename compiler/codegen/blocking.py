@@ -14,7 +14,7 @@ from kgraph.ir.artifact import Team
 from kgraph.ir.dims import Dim
 
 # Fields of a plan, all of 64 bits; the micro-kernels follow, tallest first.
-_TRANSPOSE_A, _TRANSPOSE_B, PACK_A, PACK_B, COLUMN_KERNEL, _ROW_KERNEL, _PACKED, _COPYING, _ASKING, _KERNELS = range(10)
+_TRANSPOSE_A, _TRANSPOSE_B, PACK_A, PACK_B, COLUMN_KERNEL, _ROW_KERNEL, PACKED, _COPYING, _ASKING, _KERNELS = range(10)
 
 # Rows of an A stored [m, k] that are multiples of 4 KiB apart fall into the same few places of the first-level cache:
 # blocks of them are copied, with so many elements in between, unless there are few panels of columns or short passes.
@@ -71,7 +71,7 @@ def plan(
 ) -> str:
     """Name of the constant that says which kernels serve operands stored like this; written on first use.
 
-    `packed`: B was packed by `pack_ahead`. `asking`: the epilogue says what it will read (`asking.py`).
+    `packed`: B stands in panels. `asking`: the epilogue says what it will read (`asking.py`).
     """
     t = tiling(target, element)
     stored = ("t" if transpose_a else "n") + ("t" if transpose_b else "n") + "p" * packed + "a" * asking
@@ -98,17 +98,15 @@ def fits_ahead(t: Tiling, n: Dim, k: Dim) -> bool:
     """Whether a whole B of k rows and n columns can be packed ahead of several products with it."""
     if not (isinstance(n, int) and isinstance(k, int)):
         return False
-    return k <= t.depth and k * round_up(n, t.width) <= t.b_block
+    return n != 1 and k <= t.depth and k * round_up(n, t.width) <= t.b_block
 
 
 def pack_ahead(
-    f: Function, target: Target, t: Tiling, transpose_b: bool, b: str, scratch: str, sizes: tuple[str, str, str]
+    f: Function, target: Target, t: Tiling, transpose_b: bool, b: str, to: str, sizes: tuple[str, str, str]
 ) -> None:
-    """Write a call that packs B for later products with the same scratch memory, of at least `LEAST_ROWS` rows; `sizes`
-    are n, k, ldb."""
+    """Write a call that packs a whole B for products of at least `LEAST_ROWS` rows; `sizes` are n, k, ldb."""
     n, k, ldb = sizes
     packer = pack_b(f.module, target, t, transpose_b)
-    to = f.gep(t.element, scratch, str(packed_at(t)))
     panel = f.mul(k, str(t.width))
     f.line(f"call void @{packer}(ptr {b}, ptr {to}, i64 {k}, i64 {n}, i64 {ldb}, i64 {panel})")
 
@@ -122,6 +120,8 @@ def product(module: Module, target: Target, element: str) -> str:
     its part of C[m, n] was handed over: sums[i * stride + j] is C[row + i, column + j], i < rows, j < columns.
     Each of `parts` has some of the rows or of the columns; here are those from `part` on up to `part_end`. The values
     do not depend on the parts.
+    A B that was packed is one of panels, each `k` rows deep; but not for products of one column or of less than
+    `LEAST_ROWS` rows.
     """
     name = f"matmul.product.{element}"
     if undefined(module, name):
@@ -242,8 +242,8 @@ class Blocked(_Loops):
         f, t = self.f, self.t
         few_sums = self._is("sle", f.mul("%m", "%n"), str(_CACHED_SUMS // t.bytes))
         shallow = self._both(self.transpose_a, self._both(few_sums, self._is("sgt", "%k", str(t.depth))))
-        self._passes(self._pick(shallow, str(t.packed_depth), str(t.depth)), t.b_block, t.partial)
-        self.ahead = self._is("ne", self._field("i64", _PACKED), "0")
+        self._passes(self._pick(shallow, str(t.packed_depth), str(t.depth)), str(t.b_block), t.partial)
+        self.ahead = self._is("ne", self._field("i64", PACKED), "0")
         # The first tile of a panel of a B stored [k, n] reads it in place and leaves a packed copy for the others; few
         # tiles all read it in place.
         self.direct_b = self._is("ne", self._field("i64", _COPYING), "0")
@@ -260,14 +260,14 @@ class Blocked(_Loops):
         self.mc = self._down(f.binary("udiv", "i64", str(t.a_block), self.step), t.rows)
         self._layout(moved)
 
-    def _passes(self, depth: str, b_block: int, partial: int) -> None:
+    def _passes(self, depth: str, b_block: str, partial: int) -> None:
         """Sizes of passes of up to `depth`, and of blocks of columns and of rows, which have `partial` sums."""
         f, t = self.f, self.t
         self.single = self._is("sle", "%k", depth)
         passes = self._max(f.binary("udiv", "i64", f.add("%k", f.add(depth, "-1")), depth), "1")
         balanced = self._down(f.add(f.binary("udiv", "i64", "%k", passes), "8"), 8)
         self.step = self._max(self._pick(self.single, "%k", self._min(balanced, depth)), "1")
-        self.nc = self._min(self._down(f.binary("udiv", "i64", str(b_block), self.step), t.width), "%n")
+        self.nc = self._min(self._down(f.binary("udiv", "i64", b_block, self.step), t.width), "%n")
         rows = f.binary("udiv", "i64", str(partial), f.add(self.nc, str(t.width)))
         self.mb = self._pick(self.single, "%m", self._down(self._max(f.add(rows, str(-t.rows)), "0"), t.rows))
 
@@ -361,7 +361,9 @@ class Blocked(_Loops):
         in_passing = self._both(self.direct_b, whole)
         self.unpacked = self._both(in_passing, self._is("eq", self.ic, self.ib))
         self.b_in_place = self._element("%b", self.b_strides, self.pc, self.column)
-        self.b = self._at(self.packed_b, self._pick(self.by_panel, "0", f.mul(jr, self.kc)))
+        b = self._at(self.packed_b, self._pick(self.by_panel, "0", f.mul(jr, self.kc)))
+        in_panels = self._at("%b", f.add(f.mul(self.column, "%k"), f.mul(self.pc, str(t.width))))
+        self.b = self._pick(self.ahead, in_panels, b, "ptr")
         with f.when(self._both(self.by_panel, f.binary("xor", "i1", in_passing, "true"))):
             self._pack_b(self.column, self.tile_columns, self.b)
         strip = f.mul(jr, f.add(self._sub(self.block_end, self.ib), str(t.rows)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kgraph.compiler.codegen.blocking import COLUMN_KERNEL, PACK_A, PACK_B, PANELS, Blocked, round_up
+from kgraph.compiler.codegen.blocking import COLUMN_KERNEL, PACK_A, PACK_B, PACKED, PANELS, Blocked, round_up
 from kgraph.compiler.codegen.emitter import Module
 from kgraph.compiler.codegen.packing import pack_a
 from kgraph.compiler.codegen.target import Target
@@ -47,13 +47,17 @@ def _line(t: Tiling, cells: int) -> int:
     return round_up(cells + t.rows, 64) + 64
 
 
-def gathered_plan(module: Module, target: Target, t: Tiling, transposed: bool, gather: str, pack: str) -> str:
-    """Name of the constant for products over windows with these functions of their own; written on first use."""
+def gathered_plan(module: Module, target: Target, t: Tiling, transposed: bool, gather: str, pack: str | None) -> str:
+    """Name of the constant for products over windows with these functions of their own; written on first use.
+
+    There is no function that packs the second operand where that stands in panels.
+    """
     name = f"matmul.windows.{gather}.{pack}"
     if any(text.startswith(f"@{name} ") for text in module.globals):
         return name
     fields = [f"i64 {int(transposed)}", "i64 0", f"ptr @{pack_a(module, target, t)}" if transposed else "ptr null"]
-    fields += [f"ptr @{pack}", f"ptr @{gather}", "ptr null", "i64 0", "ptr null", "i64 0"]
+    fields += [f"ptr @{pack}" if pack else "ptr null", f"ptr @{gather}", "ptr null"]
+    fields += [f"i64 {int(pack is None)}", "ptr null", "i64 0"]
     assert len(fields) == Blocked.kernels, "fields of a plan that `Blocked` reads"
     fields += [f"ptr @{micro_kernel(module, target, t, height, not transposed)}" for height in t.heights]
     return module.constant(name, fields)
@@ -82,12 +86,15 @@ class _Gathered(Blocked):
     def _sizes(self) -> None:
         f, t = self.f, self.t
         depth = self._pick(self.transpose_a, str(t.packed_depth), str(_long_depth(t)))
-        self._passes(depth, t.window_block, t.window_block)
+        self.ahead = self._is("ne", self._field("i64", PACKED), "0")
+        # A second operand in panels needs no room; the sums of some tiles of rows do.
+        most = str(t.window_block // (4 * t.rows) * _long_depth(t))
+        self._passes(depth, self._pick(self.ahead, most, str(t.window_block)), t.window_block)
         self.ld = f.add(self._rounded(self.step, t.lanes), "16")
         wide = self._min(f.add(f.binary("udiv", "i64", str(t.window_rows), self.step), "-64"), str(_GATHERED_ROWS))
         tall = f.binary("udiv", "i64", str(t.window_rows), self.ld)
         self.mc = self._down(self._pick(self.transpose_a, wide, tall), t.rows)
-        self.ahead, self.direct_b, self.packed_a = "false", "false", "true"
+        self.direct_b, self.packed_a = "false", "true"
         # For few columns it does not pay to pack the collected lines.
         self.loose = self._both(self.transpose_a, self._is("sle", "%n", str(_LOOSE_PANELS * t.width)))
         self.loose_ld = f.add(self._rounded(f.add(self._min(self.mc, "%m"), str(t.rows)), 16), "16")
@@ -96,8 +103,10 @@ class _Gathered(Blocked):
         self.lines, self.partial = self._at("%scratch", str(layout.lines)), self._at("%scratch", str(layout.partial))
 
     def _columns_are_cheaper(self) -> str:
-        """To collect the first operand costs more than to pack the second one; unless there are few rows."""
-        return self._is("slt", self.f.mul("%m", str(Team.PARTS)), self.f.mul("%parts", str(PANELS * self.t.rows)))
+        """What each part does for itself, collect the first operand or pack and read the second one, takes as long as
+        there are rows or columns. A few tiles of rows are not cut either."""
+        few = self.f.mul("%parts", str(PANELS * self.t.rows))
+        return self._is("slt", self.f.mul("%m", str(Team.PARTS)), self._max(self.f.mul("%n", str(Team.PARTS)), few))
 
     def _pack_b(self, column: str, columns: str, to: str) -> None:
         types = ["ptr", "ptr", *["i64"] * 4, "ptr"]

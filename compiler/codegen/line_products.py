@@ -54,19 +54,23 @@ def _block(t: Tiling, lines: PaddedLines, panels: int) -> int:
 
 
 def line_plan(
-    module: Module, target: Target, t: Tiling, stmt: Contract, lines: PaddedLines, gather: str, pack: str
+    module: Module, target: Target, t: Tiling, stmt: Contract, lines: PaddedLines, gather: str, pack: str | None
 ) -> str:
-    """Name of the constant that describes the lines and functions of a product; written on first use."""
-    name = f"matmul.lines.{gather}.{pack}.{stmt.n}"
-    if any(text.startswith(f"@{name} ") for text in module.globals):
-        return name
+    """Name of the constant that describes the lines and functions of a product; written on first use.
+
+    There is no function that packs the second operand where that stands in panels.
+    """
     assert isinstance(stmt.n, int)
     numbers = {
         _LINE: _distance(t, lines), _PIXELS: lines.pixels, _PIXEL: lines.pixel, _HEIGHT: lines.height,
         _COLLECTED: lines.collected, _DOWN: lines.down, _TAPS: lines.taps, _TAP: lines.tap, _RUN: lines.run,
         _BLOCK: _block(t, lines, -(-stmt.n // t.width)),
     }  # fmt: skip
-    fields = [f"ptr @{gather}", f"ptr @{pack}", *(f"i64 {numbers[n]}" for n in range(_LINE, _KERNELS))]
+    name = f"matmul.lines.{gather}.{pack}.{'.'.join(map(str, numbers.values()))}"
+    if any(text.startswith(f"@{name} ") for text in module.globals):
+        return name
+    fields = [f"ptr @{gather}", f"ptr @{pack}" if pack else "ptr null"]
+    fields += [f"i64 {numbers[n]}" for n in range(_LINE, _KERNELS)]
     kernels = (micro_kernel(module, target, t, height, not lines.is_transposed, True) for height in t.heights)
     return module.constant(name, [*fields, *(f"ptr @{kernel}" for kernel in kernels)])
 
@@ -140,7 +144,10 @@ class _InnerProduct(_LineProduct):
         f, width = self.f, str(self.t.width)
         all_lines = f.binary("udiv", "i64", "%m", self.pixels)
         start, end = share(f, all_lines, 1)
-        self._pack("0", "%k")
+        in_panels = f.binary("icmp eq", "ptr", self._field("ptr", _PACK), "null")
+        with f.when(f.binary("xor", "i1", in_panels, "true")):
+            self._pack("0", "%k")
+        self.packed = self._pick(in_panels, "%b", self.packed, "ptr")
         step = f.fresh("step")
         with f.loop(start, end, step) as block:
             count = self._collect(block.index, end)

@@ -10,7 +10,7 @@ from kgraph.compiler.analysis.loop_facts import Uses, accumulated, changed, flat
 from kgraph.compiler.analysis.partition import UNDIVIDED, Division, divide
 from kgraph.compiler.analysis.windows import Plain, as_plain
 from kgraph.compiler.codegen.asking import most_places
-from kgraph.compiler.codegen.blocking import LEAST_ROWS, fits_ahead, pack_ahead
+from kgraph.compiler.codegen.blocking import LEAST_ROWS, fits_ahead, pack_ahead, packed_at
 from kgraph.compiler.codegen.emitter import Function, Module, lanes_of, splat, vector_of
 from kgraph.compiler.codegen.expressions import Expressions
 from kgraph.compiler.codegen.matmul import Ahead, MatmulSpec, emit_matmul, emit_window_product, scratch_bytes
@@ -305,7 +305,7 @@ class KernelWriter:
             inside.locals[stmt.acc] = Value(sums[0], lanes)
             writer.body(inside, body)
 
-        spec = _spec(stmt, plain, stmt in self.ahead)
+        spec = _spec(stmt, plain, stmt in self.ahead or stmt.packed is not None)
         if spec is None:
             slots = {v: n for n, v in enumerate(variables) if v in window_names(stmt)}
             emit_window_product(self.f.module, self.target, name, stmt, params, slots, epilogue)
@@ -319,6 +319,7 @@ class KernelWriter:
         if rows is not None:
             args[0] = ("ptr", self._row_start(stmt, args[0][1], rows[0], args[6][1]))
             args[3] = ("i64", self.f.binary("sub", "i64", rows[1], rows[0]))
+        args[1] = ("ptr", self._in_panels(stmt, spec, args[1][1], args[3][1]))
         listed = ", ".join(f"{ty} {text}" for ty, text in args + captured)
         self.f.line(f"call void @{name}({listed})")
         scope.forget(names)
@@ -333,6 +334,23 @@ class KernelWriter:
             return [indices.address(inside, buffer, flat) for buffer, flat in read]
 
         return Ahead(len(read), addresses) if read else None
+
+    def _in_panels(self, stmt: Contract, spec: MatmulSpec | None, b: str, rows: str) -> str:
+        """Address of the second operand as the product reads it: in panels, where it was packed before."""
+        if stmt.packed is not None:
+            panels = self.bases[stmt.packed.name]
+        elif stmt in self.ahead:
+            panels = self._packed_to(stmt)
+        else:
+            return b
+        if spec is None:
+            return panels
+        return self.f.select("i1", self.f.binary("icmp sge", "i64", rows, str(LEAST_ROWS)), "ptr", panels, b)
+
+    def _packed_to(self, stmt: Contract) -> str:
+        """Where the second operand is packed before a loop."""
+        t = tiling(self.target, stmt.dtype.llvm)
+        return self.f.gep(t.element, self.bases[stmt.scratch.name], str(packed_at(t)))
 
     def _pack_ahead(self, before: Scope, loop: For) -> None:
         """Pack, before a loop, the second operands of its products that are the same in all rounds."""
@@ -353,7 +371,7 @@ class KernelWriter:
             rows, ldb = (self.expressions.indices.dim(before, d) for d in (stmt.m, b.buffer.shape[-1]))
             with self.f.when(self.f.binary("icmp sge", "i64", rows, str(LEAST_ROWS))):
                 sizes = (str(stmt.n), str(stmt.k), ldb)
-                pack_ahead(self.f, self.target, t, b.transposed, corner, self.bases[stmt.scratch.name], sizes)
+                pack_ahead(self.f, self.target, t, b.transposed, corner, self._packed_to(stmt), sizes)
 
     def _plain(self, stmt: Contract) -> Plain | None:
         """A product over windows as one of plain matrices, if it is one and has the memory for it."""
@@ -424,7 +442,7 @@ def _spec(stmt: Contract, plain: Plain | None, packed: bool) -> MatmulSpec | Non
     """The kind of a product of plain matrices; None for one over windows."""
     if isinstance(stmt.a, Matrix) and isinstance(stmt.b, Matrix):
         return MatmulSpec(stmt.dtype.llvm, stmt.a.transposed, stmt.b.transposed, packed)
-    return None if plain is None else MatmulSpec(stmt.dtype.llvm, plain.transpose_a, plain.transpose_b)
+    return None if plain is None else MatmulSpec(stmt.dtype.llvm, plain.transpose_a, plain.transpose_b, packed)
 
 
 def _distances(stmt: Contract, plain: Plain | None) -> tuple[Dim, Dim]:

@@ -50,7 +50,7 @@ class MatmulSpec:
         element: "float" or "double".
         transpose_a: A is stored [k, m] instead of [m, k].
         transpose_b: B is stored [n, k] instead of [k, n].
-        packed_b: B was packed before (`blocking.pack_ahead`).
+        packed_b: B was packed before, into panels (see `blocking.product`).
     """
 
     element: str
@@ -120,12 +120,13 @@ def emit_window_product(
 ) -> None:
     """Write a function like that of `emit_matmul` for a product over windows; it ignores lda and ldb.
 
-    `a` and `b` are the buffers of the windows. `variables` says which extra parameters are the sizes and outer
-    variables that the windows use.
+    `a` and `b` are the buffers of the windows; or `b` is the one with panels (`Contract.packed`). `variables` says
+    which extra parameters are the sizes and outer variables that the windows use.
     """
     t = tiling(target, stmt.dtype.llvm, stmt.n)
     slots = sorted(variables.items())
-    pack, lines = pack_function(module, target, t, stmt, slots), lines_of(t, stmt)
+    pack = None if stmt.packed else pack_function(module, target, t, stmt, slots)
+    lines = lines_of(t, stmt)
     if lines is not None:
         gather = gather_function(module, target, t, lines.line, slots)
         constant = line_plan(module, target, t, stmt, lines, gather, pack)

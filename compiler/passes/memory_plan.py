@@ -8,8 +8,9 @@ same time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from kgraph.compiler.analysis.kernels import expressions, statements
 from kgraph.compiler.analysis.partition import work
@@ -124,8 +125,8 @@ class _Times:
     comes from outside is needed until the end, for the next step reads it again; results are written from the begin on.
     """
 
-    def __init__(self, graph: Graph, calls: Lowered) -> None:
-        self.root = roots(graph)
+    def __init__(self, graph: Graph, calls: Lowered, copies: Iterable[Value]) -> None:
+        self.root = {**roots(graph), **{v: v for v in copies}}
         self.span: dict[LoweredCall | LoweredLoop, tuple[int, int]] = {}
         self.maker: dict[Value, LoweredCall | LoweredLoop] = {}
         self.last: dict[Value, int] = {}
@@ -184,9 +185,9 @@ class _Facts:
 
 
 class _Planner:
-    def __init__(self, graph: Graph, calls: Lowered, states: int) -> None:
-        self.graph, self.calls, self.states = graph, calls, states
-        self.times = _Times(graph, calls)
+    def __init__(self, graph: Graph, calls: Lowered, states: int, copies: Mapping[Value, int]) -> None:
+        self.graph, self.calls, self.states, self.copies = graph, calls, states, copies
+        self.times = _Times(graph, calls, copies)
         self.root = self.times.root
         self.places: list[Place] = []
         self.place_of: dict[Value, int] = {}
@@ -210,6 +211,8 @@ class _Planner:
             self.place_of[value] = self._add(value.name or f"in{n}", value.type, "input", n)
         for n, node in enumerate(constants(graph, self.calls)):
             self.place_of[node.output] = self._add(f"const{n}", node.output.type, "constant", n)
+        for value, state in self.copies.items():
+            self.place_of[value] = self._add(value.name, value.type, "packed", state)
         results = len(graph.outputs) - self.states
         for n, value in enumerate(graph.outputs):
             source = self.root[value]
@@ -321,12 +324,15 @@ class _Planner:
         return tuple(Slot(tuple(dict.fromkeys(b.type.nbytes for b in slot))) for slot in slots)
 
 
-def memory_plan(graph: Graph, calls: Lowered, states: int) -> MemoryPlan:
+def memory_plan(
+    graph: Graph, calls: Lowered, states: int, copies: Mapping[Value, int] = MappingProxyType({})
+) -> MemoryPlan:
     """Places of all buffers of the lowered `graph`, whose last `states` inputs are updated in place.
 
-    Every output must have memory of its own: see `copy_outputs`.
+    Every output must have memory of its own: see `copy_outputs`. `copies` are values of calls that no call makes, for
+    the runtime packs them, with the number of the state that each is a copy of.
     """
-    return _Planner(graph, calls, states).plan()
+    return _Planner(graph, calls, states, copies).plan()
 
 
 def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
@@ -340,7 +346,7 @@ def same_index(kernel: Kernel, source: Buffer, out: Buffer) -> bool:
     if source.shape != out.shape:
         return False
     found = list(statements(kernel.body))
-    if any(isinstance(s, Contract) and source in (s.a.buffer, s.b.buffer) for s in found):
+    if any(isinstance(s, Contract) and source in (s.a.buffer, s.b.buffer, s.packed) for s in found):
         return False
     lets = {s.name for s in found if isinstance(s, Let)}
     for body in [kernel.body, *(s.body for s in found if isinstance(s, For | Contract))]:

@@ -11,7 +11,7 @@ from kgraph.ir.dims import Dim, evaluate
 from kgraph.ir.types import TensorType
 from kgraph.record import record
 
-PlaceKind: TypeAlias = Literal["input", "output", "constant", "slot", "piece", "carry"]
+PlaceKind: TypeAlias = Literal["input", "output", "constant", "slot", "piece", "carry", "packed"]
 
 
 @record
@@ -23,7 +23,8 @@ class Place:
         type: element type and shape.
         kind: "input" n, "output" n, "constant" n, or "slot" n of the arena; `index` is that n.
             An input that is a state is updated in place. Two kinds move with the steps of the loop that they are used
-            in (see `Loop`): "piece" of place n, and "carry" whose last value stands in place n.
+            in (see `Loop`): "piece" of place n, and "carry" whose last value stands in place n. "packed" is state n,
+            counted from 0, as a matrix in panels (see `loops.Contract`): memory that the runtime fills and keeps.
     """
 
     name: str
@@ -128,6 +129,17 @@ class MemoryPlan:
     places: tuple[Place, ...]
     slots: tuple[Slot, ...]
     calls: tuple[KernelCall | Loop, ...]
+
+    def whole(self, place: int) -> int:
+        """The place in memory that a place stands for, or is a piece of."""
+        while (found := self.places[place]).kind in ("piece", "carry"):
+            place = found.index
+        return place
+
+    def updated_inputs(self) -> set[int]:
+        """Numbers of the inputs that kernels write to."""
+        written = (self.places[self.whole(place)] for call in kernel_calls(self.calls) for place in call.writes)
+        return {place.index for place in written if place.kind == "input"}
 
     ALIGNMENT = 64  # a cache line: no two buffers share one, and aligned vector loads never fault
 

@@ -181,7 +181,7 @@ class _Reader:
         """`contract acc[i in 0..m, j in 0..n] = %a[] @ transpose(%b[]) over 0..k using %s { body }`.
 
         With windows: `contract acc[i as (y in 0..h, x in 0..w), j in 0..n] = window(%a[y+u, x, p]) @
-        window(%b[u, p, j]) over (u in 0..3, p in 0..c) using %s { body }`.
+        window(%b[u, p, j]) over (u in 0..3, p in 0..c) using %s, packed %p { body }`, if b was packed into %p.
         """
         cursor = self.cursor
         cursor.expect("contract")
@@ -199,12 +199,15 @@ class _Reader:
         over = self.ranges() if cursor.token.text == "(" else ()
         k = product(tuple(extent for _, extent in over)) if over else self.extent()
         cursor.expect("using")
-        scratch = self.buffer()
+        scratch, packed = self.buffer(), None
+        if cursor.accept(","):
+            cursor.expect("packed")
+            packed = self.buffer()
         outer = dict(self.locals)
         self.locals[acc] = a.buffer.dtype
         body = self.block()
         self.locals = outer
-        return Contract(row, col, m, n, k, a, b, acc, scratch, body, rows, over)
+        return Contract(row, col, m, n, k, a, b, acc, scratch, body, rows, over, packed)
 
     def rows(self) -> tuple[str, Dim, Ranges]:
         """`i in 0..m` or `i as (y in 0..h, x in 0..w)`."""

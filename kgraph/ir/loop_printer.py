@@ -116,7 +116,8 @@ class _Writer:
                 ranges = f"{rows}, {stmt.col} in 0..{stmt.n}"
                 over = f"({_ranges(stmt.over)})" if stmt.over else f"0..{stmt.k}"
                 product = f"{_matrix(stmt.a)} @ {_matrix(stmt.b)} over {over}"
-                self.lines.append(f"{indent}contract {stmt.acc}[{ranges}] = {product} using %{stmt.scratch.name} {{")
+                memory = f"%{stmt.scratch.name}" + (f", packed %{stmt.packed.name}" if stmt.packed else "")
+                self.lines.append(f"{indent}contract {stmt.acc}[{ranges}] = {product} using {memory} {{")
                 self.block(stmt.body, indent + "  ", {**locals, stmt.acc: stmt.dtype})
                 self.lines.append(indent + "}")
             case _:

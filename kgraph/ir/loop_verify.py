@@ -183,6 +183,8 @@ class _KernelCheck:
             self.fail("operands of the contraction", expected="one float type", received=f"{a} and {b}")
         if self.known(stmt.scratch).role != "scratch":
             self.fail(f"memory %{stmt.scratch.name}", expected="role scratch", received=stmt.scratch.role)
+        if stmt.packed is not None:
+            self.packed(stmt, stmt.packed)
         inner = dict(scope)
         self.start(stmt.row, _Name(extent=stmt.m), inner)
         self.start(stmt.col, _Name(extent=stmt.n, varies=True), inner)
@@ -220,6 +222,15 @@ class _KernelCheck:
         self.idle += idle
         self.inside(stmt.b.buffer, stmt.b.index, second)
         self.idle -= idle
+
+    def packed(self, stmt: Contract, buffer: Buffer) -> None:
+        """Memory with the second operand in panels: element type and sizes."""
+        shape = self.known(buffer).shape
+        panels = [-(-stmt.n // size) for size in shape[2:] if isinstance(size, int) and isinstance(stmt.n, int)]
+        if buffer.dtype is not stmt.dtype or len(shape) != 3 or shape[:2] != (*panels, stmt.k):
+            expected, found = f"panels of {stmt.k} x n columns", " x ".join(map(str, shape))
+            self.fail(f"packed %{buffer.name}", expected=f"{stmt.dtype} in {expected}",
+                      received=f"{buffer.dtype} in {found}")  # fmt: skip
 
     def start_all(self, ranges: Ranges, scope: Scope) -> None:
         """The variables of several ranges."""

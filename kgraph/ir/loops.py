@@ -14,6 +14,8 @@ register tiles: for every row < m and col < n it computes acc = sum over p < k o
 its body once with `acc` a local.
 A product whose operands are `Window`s (a convolution) has rows and reduced indices of several parts: `row` is then
 the mixed-radix number of the variables in `rows`, the last one fastest, and p that of the variables in `over`.
+A second operand may also stand in memory of its own in the order in which the tiles read it (`packed`): the meaning is
+the same, as are the numbers.
 """
 
 from __future__ import annotations
@@ -111,6 +113,8 @@ class Contract:
         body: runs once for each (row, col); Lets and Stores only.
         rows: variables and extents whose mixed-radix number `row` is; the body may use them.
         over: variables and extents of the reduced index. Both are empty if the operands are of class `Matrix`.
+        packed: None, or a buffer with the elements of b, [column // width, p, column % width] in an array of shape
+            (panels, k, width); those of the last panel from column n on may be anything finite.
     """
 
     row: str
@@ -125,6 +129,7 @@ class Contract:
     body: tuple[Stmt, ...]
     rows: Ranges = ()
     over: Ranges = ()
+    packed: Buffer | None = None
 
     @property
     def dtype(self) -> DType:

@@ -137,7 +137,7 @@ class Metric:
     def reset_state(self) -> None:
         """Forget all values."""
         for variable in self.variables:
-            variable.array[...] = 0
+            variable.clear()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Take in values and give the result so far."""

@@ -124,7 +124,7 @@ def _both_ways(program: CompiledProgram, arrays: Sequence[Array]) -> tuple[_Outc
             outcomes.append(_Outcome(results, before, {variable: variable.numpy() for variable in variables}))
         finally:
             for variable, value in before.items():
-                variable.array[...] = value
+                variable.set_value(value)
     return outcomes[0], outcomes[1]
 
 

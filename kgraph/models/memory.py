@@ -24,6 +24,8 @@ class ProgramMemory:
         inputs, outputs: arguments and results of one run.
         constants: tables.
         states: variables that the program reads or updates, shared by all programs.
+        packed: copies of weights in the order in which convolutions read them, for programs that do not update them;
+            allocated once, for all batch sizes and all such programs of the model.
         code: object code.
         largest: the largest pieces of the working memory, largest first; of private memory only the largest, as one
             kernel runs after another. Pieces that are not needed at the same time share bytes.
@@ -35,6 +37,7 @@ class ProgramMemory:
     outputs: int
     constants: int
     states: int
+    packed: int
     code: int
     largest: tuple[BufferMemory, ...]
 
@@ -69,10 +72,10 @@ class MemoryReport:
         lines = [f"Memory in bytes, batches of {self.batch_size}"]
         for name, value in (("parameters", self.parameters), ("optimizer", self.optimizer), ("other", self.other)):
             lines.append(f"  {name:<12}{value:>14,}")
-        lines.append(f"  {'program':<12}{'arena':>14}{'inputs':>14}{'outputs':>14}{'constants':>14}{'code':>14}")
+        heads = ("arena", "inputs", "outputs", "constants", "packed", "code")
+        lines.append(f"  {'program':<12}" + "".join(f"{head:>14}" for head in heads))
         for p in self.programs:
-            cells = "".join(f"{n:>14,}" for n in (p.arena, p.inputs, p.outputs, p.constants, p.code))
-            lines.append(f"  {p.name:<12}{cells}")
+            lines.append(f"  {p.name:<12}" + "".join(f"{getattr(p, head):>14,}" for head in heads))
         for p in self.programs:
             lines.append(f"  largest buffers of {p.name}")
             lines += [
@@ -115,6 +118,7 @@ def _program_memory(name: str, program: CompiledProgram, sizes: Mapping[str, int
         _bytes_of(artifact.outputs, known),
         sum(constant.nbytes for constant in artifact.constants),
         _total(program.program.variables),
+        program.executable.packed_bytes,
         artifact.code_bytes,
         tuple(program.largest_buffers(known)),
     )

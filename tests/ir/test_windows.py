@@ -21,6 +21,11 @@ def text(rows=ROWS, over=OVER, left=LEFT, right=RIGHT, body=BODY, columns="j in 
     return f"{HEAD}contract a[{rows}, {columns}] = {left} @ {right} over {over} using %s {{\n{body}\n}}\n}}"
 
 
+def packed_text(panels="f32[2, 6, 4]", packed="%p"):
+    head = HEAD.replace("%y:", f"%p: {panels} in, %y:")
+    return text().replace(HEAD, head).replace("using %s", f"using %s, packed {packed}")
+
+
 def test_text_reads_back():
     kernel = parse_kernel(text())
     verify_kernel(kernel)
@@ -28,6 +33,31 @@ def test_text_reads_back():
     assert "contract a[r as (b in 0..n, i in 0..4), j in 0..5] = window(%x[b, -1+i+2*t, c]) @" in printed
     assert "over (t in 0..2, c in 0..3) using %s" in printed
     assert kernel_to_text(parse_kernel(printed)) == printed
+
+
+def test_a_packed_operand_is_a_part_of_the_text():
+    kernel = parse_kernel(packed_text())
+    verify_kernel(kernel)
+    printed = kernel_to_text(kernel)
+    assert "over (t in 0..2, c in 0..3) using %s, packed %p {" in printed
+    assert kernel_to_text(parse_kernel(printed)) == printed
+
+
+@pytest.mark.parametrize("panels", ["f32[1, 6, 4]", "f32[2, 5, 4]", "f32[3, 6, 4]", "f64[2, 6, 4]", "f32[2, 24]"])
+def test_a_packed_operand_of_other_sizes_is_a_defect(panels):
+    with pytest.raises(VerifyError, match="packed %p: expected f32 in panels of 6 x n columns"):
+        verify_kernel(parse_kernel(packed_text(panels)))
+
+
+def test_the_interpreter_reads_the_operand_itself():
+    random = np.random.default_rng(0)
+    arrays = {name: random.random(shape, np.float32) for name, shape in (("x", (2, 4, 3)), ("w", (2, 3, 5)))}
+    found = []
+    for source in (text(), packed_text()):
+        y = np.zeros((2, 4, 5), np.float32)
+        run_kernel(parse_kernel(source), {**arrays, "y": y}, {"n": 2})
+        found.append(y)
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("words, changes", [
@@ -55,6 +85,12 @@ def test_defects_are_found(words, changes):
 def test_broken_text_is_refused(changes):
     with pytest.raises(ParseError):
         parse_kernel(text(**changes))
+
+
+@pytest.mark.parametrize("old, new", [(", packed %p", " packed %p"), ("packed %p", "packing %p"), ("packed %p", "%p")])
+def test_broken_text_of_a_packed_operand_is_refused(old, new):
+    with pytest.raises(ParseError):
+        parse_kernel(packed_text().replace(old, new))
 
 
 def test_interpreter_takes_zero_outside_the_first_operand():
