@@ -91,7 +91,7 @@ def _emit_run(module: Module, target: Target) -> None:
     """
     params = [("ptr", "step"), ("ptr", "team"), ("i64", "tid"), ("ptr", "table"), ("i64", "number"), ("ptr", "calls")]
     params += [("i64", "count"), ("ptr", "places"), ("ptr", "buffers")]
-    f = Function(module, _RUN, params, attributes=target.outer_attributes())
+    f = Function(module, _RUN, params, attributes=target.function_attributes())
     sizes, flags = (f.load("ptr", f.gep("i64", "%step", str(n)), 8) for n in (Step.SIZES, Step.FLAGS))
     threads = f.load("i64", f.gep("i64", "%team", str(Team.THREADS)), 8)
     several = f.binary("icmp ugt", "i64", threads, "1")
