@@ -30,7 +30,8 @@ LEAST_ROWS = 4
 # Results of matrix-vector kernels are shared in groups of so many: whole cache lines, and whole rounds of the kernels.
 _THIN_GRAIN = 64
 
-# Bytes of unfinished sums that stay in the second-level cache: many passes over k cost little then.
+# Bytes of sums that stay in the second-level cache: many passes over k cost little then, and finished sums may be
+# stored in any order.
 _CACHED_SUMS = 1 << 20
 
 # A product is cut along its columns only if every part has at least this many panels.
@@ -240,7 +241,8 @@ class Blocked(_Loops):
     def _sizes(self) -> None:
         """Sizes of a pass over k (`step`), of column blocks (`nc`), row blocks (`mb`) and A blocks (`mc`)."""
         f, t = self.f, self.t
-        few_sums = self._is("sle", f.mul("%m", "%n"), str(_CACHED_SUMS // t.bytes))
+        sums, cached_sums = f.mul("%m", "%n"), str(_CACHED_SUMS // t.bytes)
+        few_sums = self._is("sle", sums, cached_sums)
         shallow = self._both(self.transpose_a, self._both(few_sums, self._is("sgt", "%k", str(t.depth))))
         self._passes(self._pick(shallow, str(t.packed_depth), str(t.depth)), str(t.b_block), t.partial)
         self.ahead = self._is("ne", self._field("i64", PACKED), "0")
@@ -258,6 +260,10 @@ class Blocked(_Loops):
         self.copied_a = self._both(plain, self._both(collide, worth))
         moved = f.binary("or", "i1", self.packed_a, self.copied_a)
         self.mc = self._down(f.binary("udiv", "i64", str(t.a_block), self.step), t.rows)
+        # Where all of B stays in the second-level cache and C does not, each tile of rows meets all panels at once.
+        narrow = self._both(self.single, self._is("sle", f.mul("%n", "%k"), str(t.a_block)))
+        large = self._both(self._is("sge", sums, cached_sums), f.binary("xor", "i1", self.few, "true"))
+        self.by_rows = self._both(narrow, large)
         self._layout(moved)
 
     def _passes(self, depth: str, b_block: str, partial: int) -> None:
@@ -293,14 +299,18 @@ class Blocked(_Loops):
         self.final = self._is("sge", f.add(pc, self.step), "%k")
         # Panels that one block of A reads are packed one after another into the same memory, which stays in the cache.
         one_block = self._is("sge", self.mc, self._sub(self.block_end, self.ib))
-        self.by_panel = self._both(one_block, f.binary("xor", "i1", self.ahead, "true"))
+        whole = f.binary("or", "i1", self.ahead, self.by_rows)
+        self.by_panel = self._both(one_block, f.binary("xor", "i1", whole, "true"))
         with f.when(f.binary("xor", "i1", f.binary("or", "i1", self.by_panel, self.ahead), "true")):
             self._pack_block()
         with f.loop(self.ib, self.block_end, self.mc) as ic:
             self.ic, self.rows_end = ic.index, self._min(f.add(ic.index, self.mc), self.block_end)
             self._bring_a()
-            with f.loop("0", self.columns, str(self.t.width)) as jr:
-                self._panel(jr.index)
+            strip = self._pick(self.by_rows, str(self.t.rows), self.mc)
+            with f.loop(self.ic, self.rows_end, strip) as first:
+                self.first, self.strip_end = first.index, self._min(f.add(first.index, strip), self.rows_end)
+                with f.loop("0", self.columns, str(self.t.width)) as jr:
+                    self._panel(jr.index)
 
     def _pack_block(self) -> None:
         """Pack the block of B; only the columns after the last whole panel if tiles pack the others."""
@@ -353,13 +363,13 @@ class Blocked(_Loops):
             self._call(packer, types, [source, to, self.kc, "%lda", "1", panel])
 
     def _panel(self, jr: str) -> None:
-        """All tiles of one panel of columns in the current block of rows."""
+        """All tiles of one panel of columns in the current rows: a block of A, or one tile of it."""
         f, t = self.f, self.t
         self.column = f.add(self.jc, jr)
         self.tile_columns = self._min(str(t.width), self._sub(self.columns, jr))
         whole = self._is("eq", self.tile_columns, str(t.width))
         in_passing = self._both(self.direct_b, whole)
-        self.unpacked = self._both(in_passing, self._is("eq", self.ic, self.ib))
+        self.unpacked = self._both(in_passing, self._is("eq", self.first, self.ib))
         self.b_in_place = self._element("%b", self.b_strides, self.pc, self.column)
         b = self._at(self.packed_b, self._pick(self.by_panel, "0", f.mul(jr, self.kc)))
         in_panels = self._at("%b", f.add(f.mul(self.column, "%k"), f.mul(self.pc, str(t.width))))
@@ -368,7 +378,7 @@ class Blocked(_Loops):
             self._pack_b(self.column, self.tile_columns, self.b)
         strip = f.mul(jr, f.add(self._sub(self.block_end, self.ib), str(t.rows)))
         step = f.fresh("step")
-        with f.loop(self.ic, self.rows_end, step) as ir:
+        with f.loop(self.first, self.strip_end, step) as ir:
             inside = f.add(strip, f.mul(self._sub(ir.index, self.ib), str(t.width)))
             self.tile = self._pick(self.single, "%scratch", self._at(self.partial, inside), "ptr")
             following = self._tile(ir.index)
@@ -390,7 +400,7 @@ class Blocked(_Loops):
         a = self._pick(self.copied_a, copied, in_place, "ptr")
         a = self._pick(self.packed_a, self._at(self.packed_rows, offset), a, "ptr")
         a_stride = self._pick(self.packed_a, str(t.rows), self._pick(self.copied_a, self.copied_ld, "%lda"))
-        first = self._both(self.unpacked, f.binary("or", "i1", self.few, self._is("eq", row, self.ic)))
+        first = self._both(self.unpacked, f.binary("or", "i1", self.few, self._is("eq", row, self.first)))
         b, b_stride = self._pick(first, self.b_in_place, self.b, "ptr"), self._pick(first, "%ldb", str(t.width))
         types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
         values = [a, b, self.tile, self.kc, a_stride, b_stride, self.again]

@@ -94,7 +94,7 @@ class _Gathered(Blocked):
         wide = self._min(f.add(f.binary("udiv", "i64", str(t.window_rows), self.step), "-64"), str(_GATHERED_ROWS))
         tall = f.binary("udiv", "i64", str(t.window_rows), self.ld)
         self.mc = self._down(self._pick(self.transpose_a, wide, tall), t.rows)
-        self.direct_b, self.packed_a = "false", "true"
+        self.direct_b, self.packed_a, self.by_rows = "false", "true", "false"
         # For few columns it does not pay to pack the collected lines.
         self.loose = self._both(self.transpose_a, self._is("sle", "%n", str(_LOOSE_PANELS * t.width)))
         self.loose_ld = f.add(self._rounded(f.add(self._min(self.mc, "%m"), str(t.rows)), 16), "16")

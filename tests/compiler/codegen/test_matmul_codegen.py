@@ -89,6 +89,7 @@ def test_blocked_products(target: str, spec: MatmulSpec, rng: np.random.Generato
     """Sizes that need several blocks of A, B and C, and several passes over k."""
     t = tiling(TARGETS[target], spec.element)
     wide = t.b_block // t.depth + t.width + 3
+    edge, sums = 5 * t.width + 3, (1 << 20) // t.bytes
     sizes = [
         (t.rows, t.width, t.depth), (t.rows + 1, t.width + 1, t.depth + 1), (2, 3, 2 * t.depth + 5),
         (1, t.strip + 9, 40), (t.strip + 9, 1, 40), (90, 70, 3 * t.depth - 1), (150, 33, 200), (7, wide, t.depth + 20),
@@ -102,6 +103,8 @@ def test_blocked_products(target: str, spec: MatmulSpec, rng: np.random.Generato
         # A that is packed: blocks of rows, passes, and rows that the last tile shares with the one before.
         (t.a_block // t.packed_depth + t.rows + 1, 2 * t.width, t.packed_depth),
         (t.rows + 1, t.width + 1, t.packed_depth + 1), (90, 70, 3 * t.packed_depth - 1),
+        # Sums that are too many for the cache: a tile of rows meets all panels before the next; few rows, too.
+        (sums // edge + 5, edge, 150), (2 * t.rows, sums // (2 * t.rows) + 1, 1),
     ]  # fmt: skip
     for m, n, k in sizes:
         check(target, spec, m, n, k, 0, rng)
