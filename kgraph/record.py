@@ -3,7 +3,7 @@
 `dataclass(frozen=True)` writes six methods for each class and compiles them, for half a millisecond in all: a fifth of
 what a process spends that trains a small model from the cache on disk. Here `dataclass` finds the fields, so that
 `replace`, `fields` and `asdict` work; of the methods only `__init__`, which must be fast, is written for each class,
-when the first object is made.
+when the first object is made or somebody asks for its signature.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def _made(cls: type[Any], eq: bool, kw_only: bool) -> Any:
     made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(cls)
     fields = dataclasses.fields(made)
     made.__init__ = _first_init(made, fields)
+    made.__signature__ = _Signature(made, fields)
     made.__setattr__, made.__delattr__ = _no_setattr, _no_delattr
     if "__repr__" not in own:
         made.__repr__ = _repr
@@ -69,6 +70,18 @@ def _first_init(cls: type[Any], fields: tuple[dataclasses.Field[Any], ...]) -> C
         init(self, *args, **kwargs)
 
     return first
+
+
+class _Signature:
+    """Where `inspect.signature` looks first: the class gets the `__init__` that it is to look at instead."""
+
+    def __init__(self, cls: type[Any], fields: tuple[dataclasses.Field[Any], ...]) -> None:
+        self.cls, self.fields = cls, fields
+
+    def __get__(self, instance: object, owner: type[Any]) -> NoReturn:
+        cls: Any = self.cls
+        cls.__init__ = _init(cls, self.fields)
+        raise AttributeError("__signature__")
 
 
 def _init(cls: type[Any], fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:

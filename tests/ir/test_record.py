@@ -68,6 +68,21 @@ class Shown:
         return "shown"
 
 
+def test_a_class_with_its_own_init_may_stand_on_a_record_of_which_there_is_no_object_yet():
+    @record
+    class Pair:
+        x: int
+        y: int
+
+    class Square(Pair):
+        def __init__(self, side: int) -> None:
+            super().__init__(side, side)
+
+    assert list(inspect.signature(Square).parameters) == ["side"]
+    assert vars(Square(3)) == {"x": 3, "y": 3}
+    assert list(inspect.signature(Pair).parameters) == ["x", "y"]
+
+
 def test_a_record_is_what_dataclass_makes():
     ours, theirs = record(_plain()), dataclasses.dataclass(frozen=True)(_plain())
     assert inspect.signature(ours).parameters.keys() == inspect.signature(theirs).parameters.keys()
