@@ -1,15 +1,18 @@
-"""What the epilogue of a product will read is asked for while the tile before it is computed.
+"""What a product will read later is asked for while tiles are computed: what their epilogue reads, and the next panel.
 
 The lines of an epilogue (weights and slots of an optimizer behind a weight gradient, say) come from the third-level
 cache or from memory, and a processor waits for few of them at a time. So they are spread over the steps of k: the
 epilogue of one tile leaves a table of the rows that the one below will read, and the micro-kernel asks for one entry a
 round. The table is the first part of the context through which extra parameters reach the epilogue.
+
+Of the next panel of the second operand the first tiles of a panel ask for one line a round each, until they have asked
+for all of it.
 """
 
 from __future__ import annotations
 
 from kgraph.compiler.codegen.emitter import Function
-from kgraph.compiler.codegen.tiles import UNROLL, Tiling, ask_for
+from kgraph.compiler.codegen.tiles import CACHE_LINE, UNROLL, Tiling, ask_for
 
 # Slots of 64 bits: something that may always be asked for, the number of entries for one tile, and the table.
 _IDLE, _COUNT, _TABLE = range(3)
@@ -57,6 +60,19 @@ def table_or_idle(f: Function, wanted: str) -> list[str]:
     """The parameters `ASKS` of a micro-kernel: the table if that is `wanted`, else one entry again and again."""
     table, idle = _slot(f, "%context", _TABLE), _slot(f, "%context", _IDLE)
     return [f.select("i1", wanted, "ptr", table, idle), f.select("i1", wanted, "i64", "8", "0")]
+
+
+def lines_of_panel(f: Function, t: Tiling, panel: str, row: str, number: str, idle: str) -> list[str]:
+    """The parameters `SOON` of the tile with that number: some lines of `panel`, whose rows are `row` bytes apart.
+
+    If they are all asked for, or `panel` is null, it is `idle` again and again: what is nowhere takes long to look for.
+    """
+    lines = max(1, t.width * t.bytes // CACHE_LINE)
+    down, across = (f.binary(op, "i64", number, str(lines)) for op in ("udiv", "urem"))
+    start = f.gep("i8", panel, f.add(f.mul(down, row), f.mul(across, str(CACHE_LINE))))
+    none, done = f.binary("icmp eq", "ptr", panel, "null"), f.binary("icmp uge", "i64", number, str(UNROLL * lines))
+    over = f.binary("or", "i1", none, done)
+    return [f.select("i1", over, "ptr", idle, start), f.select("i1", over, "i64", "0", f.mul(row, str(UNROLL)))]
 
 
 def _rounds(f: Function, steps: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kgraph.compiler.codegen.asking import ask_rest, fill_table, table_or_idle
+from kgraph.compiler.codegen.asking import ask_rest, fill_table, lines_of_panel, table_or_idle
 from kgraph.compiler.codegen.emitter import Function, Module
 from kgraph.compiler.codegen.packing import pack_a, pack_b
 from kgraph.compiler.codegen.parts import ALL, SOME, share
@@ -376,6 +376,7 @@ class Blocked(_Loops):
         self.b = self._pick(self.ahead, in_panels, b, "ptr")
         with f.when(self._both(self.by_panel, f.binary("xor", "i1", in_passing, "true"))):
             self._pack_b(self.column, self.tile_columns, self.b)
+        self._following_panel(jr)
         strip = f.mul(jr, f.add(self._sub(self.block_end, self.ib), str(t.rows)))
         step = f.fresh("step")
         with f.loop(self.first, self.strip_end, step) as ir:
@@ -383,6 +384,17 @@ class Blocked(_Loops):
             self.tile = self._pick(self.single, "%scratch", self._at(self.partial, inside), "ptr")
             following = self._tile(ir.index)
             f.line(f"{step} = sub i64 {following}, {ir.index}")
+
+    def _following_panel(self, jr: str) -> None:
+        """Where the next panel of B lies, as it is stored or packed, and the bytes between rows, or pieces as long."""
+        f, t = self.f, self.t
+        following, width = f.add(jr, str(t.width)), str(t.width)
+        stored = self._element("%b", self.b_strides, self.pc, f.add(self.jc, following))
+        packed = self._at(self.b, f.mul(self._pick(self.ahead, "%k", self.kc), width))
+        as_stored = f.binary("or", "i1", self.unpacked, self.by_panel)
+        panel = self._pick(as_stored, stored, packed, "ptr")
+        self.next_panel = self._pick(self._is("slt", following, self.columns), panel, "null", "ptr")
+        self.next_row = f.mul(self._pick(self.unpacked, "%ldb", width), str(t.bytes))
 
     def _tile(self, row: str) -> str:
         """Compute the tile at `row` and hand it over if this is the last pass; returns the next tile's row.
@@ -415,7 +427,9 @@ class Blocked(_Loops):
                 ask_rest(f, t, self.kc)
             self._call(kernel, [*types, "ptr", "i64"], [*values, *table_or_idle(f, self.final)])
         with f.when(self._both(plain, f.binary("xor", "i1", asking, "true"))):
-            self._call(kernel, types, values)
+            number = f.binary("udiv", "i64", self._sub(row, self.ic), str(t.rows))
+            soon = lines_of_panel(f, t, self.next_panel, self.next_row, number, self.b)
+            self._call(kernel, [*types, "ptr", "i64"], [*values, *soon])
         following = f.add(start, height)
         with f.when(self.final):
             sums = self._at(self.tile, f.mul(self._sub(row, start), str(t.width)))

@@ -160,10 +160,10 @@ class Function:
         """Store a value of type `ty`."""
         self.line(f"store {ty} {value}, ptr {pointer}, align {align}")
 
-    def prefetch(self, pointer: str) -> None:
-        """Ask for the cache line at an address, which need not exist."""
+    def prefetch(self, pointer: str, level: int = 1) -> None:
+        """Ask for the cache line at an address, which need not exist: into the caches from this level on."""
         self.module.declare("llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
+        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 {4 - level}, i32 1)")
 
     def splat_value(self, ty: str, scalar: str) -> str:
         """A vector of type `ty` whose every lane is the scalar register or literal."""

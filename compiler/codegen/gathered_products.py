@@ -142,8 +142,8 @@ class _Gathered(Blocked):
         a_row = self._pick(self.loose, "1", self._pick(self.transpose_a, self.kc, self.ld))
         a = self._at(self.packed_rows, f.mul(self._sub(row, self.ic), a_row))
         a_stride = self._pick(self.loose, self.loose_ld, self._pick(self.transpose_a, str(t.rows), self.ld))
-        types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1"]
-        values = [a, self.b, self.tile, self.kc, a_stride, str(t.width), self.again]
+        types = ["ptr", "ptr", "ptr", "i64", "i64", "i64", "i1", "ptr", "i64"]
+        values = [a, self.b, self.tile, self.kc, a_stride, str(t.width), self.again, self.b, "0"]
         self._call(kernel, types, values)
         with f.when(self.final):
             self._finish(self.tile, str(t.width), row, self._min(height, rest), self.column, self.tile_columns)

@@ -16,13 +16,14 @@ _GROUP = 3
 # Rows of B that a micro-kernel asks for ahead. Where B is read in place, its rows are farther apart than the hardware
 # looks ahead for; packed rows come sooner, too.
 _ROWS_AHEAD = 12
-_CACHE_LINE = 64
+CACHE_LINE = 64
 
-# Further parameters of a micro-kernel that adds up several products, of one that leaves a packed copy of B, and of one
-# that asks for what the epilogue will read.
+# Further parameters of a micro-kernel that adds up several products, of one that leaves a packed copy of B, of one that
+# asks for what the epilogue will read, and of all others.
 SEGMENTS = (("i64", "segments"), ("i64", "next_a"), ("i64", "next_b"))
 COPY = (("ptr", "copy"),)
 ASKS = (("ptr", "asks"), ("i64", "next_ask"))
+SOON = (("ptr", "soon"), ("i64", "next_soon"))
 
 # Tile heights (tallest first) and vectors per tile row. Tall tiles of two vectors keep loads per multiply low and
 # still leave registers for the operands; the lower heights serve the last rows.
@@ -131,7 +132,7 @@ def undefined(module: Module, name: str) -> bool:
 
 def ask_for(f: Function, pointer: str, size: int) -> None:
     """Ask for `size` bytes of memory, so that they lie in the first-level cache when they are read."""
-    for line in range(0, size, _CACHE_LINE):
+    for line in range(0, size, CACHE_LINE):
         f.prefetch(f.gep("i8", pointer, str(line)))
 
 
@@ -148,7 +149,8 @@ def micro_kernel(
     operands start at a + s * next_a and b + s * next_b (a batch-reduce product). If `copying` it takes a vector aligned
     ptr copy besides, and stores b[p * sb + j] to copy[p * width + j]: what `pack_b` would have written. If `asking` it
     takes ptr asks, i64 next_ask besides: in each round of `UNROLL` steps of k it asks for `width` elements at the
-    pointer that stands at `asks`, and that place moves on by `next_ask` bytes.
+    pointer that stands at `asks`, and that place moves on by `next_ask` bytes. If none of these, it takes ptr soon, i64
+    next_soon: in each round it asks for the line at `soon`, from the second-level cache on, which moves on likewise.
     """
     extras = "s" * segmented + "c" * copying + "a" * asking
     name = f"matmul.tile.{t.name}.{rows}{'r' if row_major else 'k'}{extras}"
@@ -172,7 +174,11 @@ class _MicroKernel:
         t = self.t
         params = [("ptr", "a"), ("ptr", "b"), ("ptr", "tile"), ("i64", "k"), ("i64", "sa"), ("i64", "sb")]
         params += [("i1", "accumulate"), *(SEGMENTS if self.segmented else ()), *(COPY if self.copying else ())]
-        params += ASKS if self.asking else ()
+        plain = not (self.segmented or self.copying or self.asking)
+        params += ASKS if self.asking else SOON if plain else ()
+        # A further pointer that moves on, and by how much in a round.
+        self.onward = "%next_ask" if self.asking else "%next_soon" if plain else str(t.width * t.bytes)
+        others = ["%asks"] if self.asking else ["%soon"] if plain else ["%copy"] if self.copying else []
         f = Function(self.module, name, params, attributes=self.target.function_attributes())
         self.a_stride = [f.mul(f.mul("%sa", str(t.bytes)), str(i)) for i in range(UNROLL)]
         self.b_stride = [f.mul(f.mul("%sb", str(t.bytes)), str(i)) for i in range(UNROLL)]
@@ -180,7 +186,6 @@ class _MicroKernel:
         self.group_distance = f.mul(self.a_stride[1], str(_GROUP))
         self.ahead = f.mul(self.b_stride[1], str(_ROWS_AHEAD))
         start = self._first_sums(f)
-        others = ["%copy"] if self.copying else ["%asks"] if self.asking else []
         self._store(f, self._segments(f, start) if self.segmented else self._segment(f, start, "%a", "%b", others))
         f.finish()
 
@@ -193,7 +198,6 @@ class _MicroKernel:
         steps = 1 if self.copying else UNROLL
         a_step = str(steps * t.bytes) if self.row_major else f.mul(self.a_stride[1], str(steps))
         b_step = f.mul(self.b_stride[1], str(steps))
-        onward = "%next_ask" if self.asking else str(t.width * t.bytes)
         groups: list[str] = []
 
         def step(u: int, values: list[str]) -> list[str]:
@@ -202,10 +206,13 @@ class _MicroKernel:
                 groups[:] = self._row_groups(f, a)
                 if self.asking:
                     ask_for(f, f.load("ptr", others[0], 8), t.width * t.bytes)
+                elif others and not self.copying:
+                    f.prefetch(others[0], level=2)
             self._products(f, sums, groups, f.gep("i8", b, self.b_stride[u]), u, others if self.copying else [])
             if u < steps - 1:
                 return [*sums, a, b, *others]
-            return [*sums, f.gep("i8", a, a_step), f.gep("i8", b, b_step), *(f.gep("i8", p, onward) for p in others)]
+            others = [f.gep("i8", pointer, self.onward) for pointer in others]
+            return [*sums, f.gep("i8", a, a_step), f.gep("i8", b, b_step), *others]
 
         carried = [(t.vector, value) for value in acc] + [("ptr", pointer) for pointer in (a, b, *others)]
         return f.repeat("%k", steps, carried, step)[:count]
