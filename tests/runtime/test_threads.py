@@ -82,7 +82,9 @@ def in_threads(op, attrs, arrays, counts):
     return results
 
 
-@pytest.mark.parametrize("shape", [(1, 40, 70), (7, 33, 16), (130, 65, 97), (61, 300, 600), (500, 20, 1), (64, 3, 5)])
+@pytest.mark.parametrize("shape", [
+    (1, 40, 70), (2, 30, 700), (3, 50, 449), (7, 33, 16), (130, 65, 97), (61, 300, 600), (500, 20, 1), (64, 3, 5),
+])  # fmt: skip
 @pytest.mark.parametrize("transposes", [(False, False), (True, False), (False, True), (True, True)])
 def test_products_have_the_same_bits_in_any_parts(everything_shared, shape, transposes):
     m, k, n = shape
