@@ -32,6 +32,8 @@ from kgraph.ir.graph import GraphBuilder
 from kgraph.ir.types import TensorType
 from kgraph.primitives import REGISTRY
 from kgraph.runtime.executable import Executable
+from kgraph.runtime.memory import aligned_empty
+from kgraph.runtime.states import State
 
 # (image side, input channels, window, output channels, stride): ResNet-50's 3x3 and 1x1, then the layers of a CNN on
 # 28 x 28 images, and of ResNet-20.
@@ -52,7 +54,7 @@ def native(name: str, arrays: list[np.ndarray], attrs: dict[str, object]) -> Cal
     out = builder.emit(name, *values, **attrs)
     builder.input(out.type)
     code = compile_native(builder.build([out]), 1, check=False)
-    state = np.zeros(out.shape, out.dtype.to_numpy())
+    state = State(aligned_empty(out.type.concrete({}), out.type.dtype.to_numpy()))
     return functools.partial(Executable(code.artifact, [state]).run, arrays)
 
 
@@ -63,10 +65,10 @@ def calls(side: int, cin: int, window: int, cout: int, stride: int, batch: int) 
              "dilation": (1, 1), "groups": 1}  # fmt: skip
     rng = np.random.default_rng(0)
     out = math.ceil(side / stride)
-    x, w, dy = (
-        rng.standard_normal(shape).astype(np.float32)
-        for shape in ((batch, side, side, cin), (window, window, cin, cout), (batch, out, out, cout))
-    )
+    shapes = (batch, side, side, cin), (window, window, cin, cout), (batch, out, out, cout)
+    x, w, dy = (aligned_empty(shape, np.float32) for shape in shapes)
+    for array in (x, w, dy):
+        array[...] = rng.standard_normal(array.shape)
     yield "forward", native("conv", [x, w], attrs)
     yield "input", native("conv_input_grad", [dy, w], {**attrs, "shape": x.shape})
     yield "weights", native("conv_weight_grad", [x, dy], {**attrs, "kernel": (window, window)})
