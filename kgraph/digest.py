@@ -6,16 +6,20 @@ cached program.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+# Compares two digests in a time that does not tell where they differ.
+same_digest: Callable[[bytes, bytes], bool]
 try:
     from _blake2 import blake2b
-    from _operator import _compare_digest as same_digest
+    from _operator import _compare_digest
+
+    same_digest = _compare_digest
 except ImportError:  # both are details of CPython
     from hashlib import blake2b
-    from hmac import compare_digest as same_digest  # type: ignore[no-redef]
+    from hmac import compare_digest
 
-__all__ = ["DIGEST_BYTES", "digest", "same_digest"]
+    same_digest = compare_digest
 
 DIGEST_BYTES = 32
 

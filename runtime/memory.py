@@ -42,11 +42,13 @@ def aligned_empty(shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
     >>> address_of(aligned_empty((3, 5), "float32")) % 64
     0
     """
-    element = np.dtype(dtype)
-    nbytes = math.prod(shape) * element.itemsize
-    memory = np.empty(nbytes + MemoryPlan.ALIGNMENT, np.uint8)
-    start = -address_of(memory) % MemoryPlan.ALIGNMENT
-    return memory[start : start + nbytes].view(element).reshape(shape)
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    return aligned_in(np.empty(nbytes + MemoryPlan.ALIGNMENT, np.uint8), shape, dtype)
+
+
+def aligned_in(memory: Array, shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
+    """An array at the first cache line that starts in `memory`: bytes, `ALIGNMENT` of them more than it needs."""
+    return np.ndarray(shape, dtype, memory, -address_of(memory) % MemoryPlan.ALIGNMENT)
 
 
 def available_bytes() -> int | None:

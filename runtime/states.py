@@ -14,7 +14,7 @@ import numpy.typing as npt
 from kgraph.ir.artifact import MemoryPlan
 from kgraph.ir.dims import evaluate
 from kgraph.ir.types import TensorType
-from kgraph.runtime.memory import address_of, allocate
+from kgraph.runtime.memory import aligned_in, allocate
 
 Array: TypeAlias = "npt.NDArray[Any]"
 
@@ -70,8 +70,7 @@ class PackedCopy:
     def __init__(self, state: State, type_: TensorType, what: str) -> None:
         self._state = state
         memory = allocate(what, (bytes_of_copy(type_),), np.uint8, fix="Use a smaller model")
-        start = -address_of(memory) % MemoryPlan.ALIGNMENT
-        self.array: Array = np.ndarray(type_.concrete({}), type_.dtype.to_numpy(), memory, start)
+        self.array = aligned_in(memory, type_.concrete({}), type_.dtype.to_numpy())
         self._packed_at = -1
         self._lock = threading.Lock()
 

@@ -98,7 +98,8 @@ def _emit_run(module: Module, target: Target) -> None:
     first = f.binary("icmp eq", "i64", "%tid", "0")
     with f.loop("%number", f.add("%number", "%count")) as number:
         flag = f.load("i64", f.gep("i64", flags, number.index), 8)
-        with f.when(f.cast("trunc", "i64", f.binary("lshr", "i64", flag, "1"), "i1")):
+        waits = f.binary("and", "i64", flag, str(Step.AFTER_BARRIER))
+        with f.when(f.binary("icmp ne", "i64", waits, "0")):
             f.line(f"call void @{BARRIER}(ptr %team)")
         shared = f.binary("and", "i1", f.cast("trunc", "i64", flag, "i1"), several)
         with f.when(f.binary("or", "i1", shared, first)):

@@ -227,7 +227,7 @@ class ObjectFile:
     """Relocatable machine code.
 
     Attributes:
-        key: SHA-256 of everything that decides the code, in hexadecimal digits.
+        key: digest of everything that decides the code, in hexadecimal digits.
         code: the file.
     """
 
